@@ -1,0 +1,41 @@
+//! andon watches a production line through a camera, finds defects or items with a YOLO, and tells the plant over MQTT.
+//!
+//! # The way a frame takes
+//!
+//! ```text
+//! camera ── Frame ──▶ mailbox (1 frame, newest wins) ──▶ detector ── Detections ──▶ wire ── Message ──▶ MQTT
+//! ```
+//!
+//! One direction, no way back: a camera never waits for the detector, and the detector never waits for the network.
+//!
+//! # The rooms
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`geometry`], [`frame`], [`detection`] | plain data: points and boxes, a picture and its time, what was found in it |
+//! | [`sys`] | the few calls to the kernel that no library of ours wraps |
+//! | `guard` | a panic of a library that reads a damaged file becomes an error |
+//! | [`yolo`] | what a model's outputs mean: heads, metadata, non-maximum suppression; pure |
+//! | [`engine`] | an ONNX file becomes a session that maps a tensor to tensors; the only place that knows tract |
+//! | [`vision`] | pixels: JPEG and YUV to RGB, rotation, region, letterbox |
+//! | [`format`](mod@format), [`draw`] | detections as text for programs and people, and as boxes on a picture |
+//! | [`capture`] | where frames come from: V4L2, files, programs, HTTP, RTSP; and the mailbox |
+//! | [`publish`] | what is said (`wire`), and how it reaches the broker (`mqtt`) |
+//! | [`detector`] | frame to detections: the single path for every command |
+//! | [`config`] | one TOML file becomes checked settings |
+//! | [`daemon`] | threads, supervision, health, systemd |
+//! | `cli` (in the binary) | one file a subcommand |
+//!
+//! # What holds
+//!
+//! - Imports point down this list of floors, never up and not along a floor: `cli` › `daemon` › `config` › `detector` ›
+//!   `capture`, `publish` › `format`, `draw` › `engine`, `vision` › `yolo` › `frame`, `detection` › `geometry`, `guard`, `sys`.
+//! - The data plane is plain threads, one a camera and one a model; the network plane is one tokio runtime. They meet in
+//!   `daemon::pipeline` only.
+//! - Time inside is [`std::time::Instant`]; wall time is attached where a message is made.
+//! - No queue is unbounded: each says its bound and what it drops where it is made.
+//! - Unsupported is an error at load that says what to do, never a guess and never an empty result.
+//! - A panic or a hang in one camera, or a broker that is away, degrades that part and is published as such.
+//!
+//! `tests/tidy.rs` holds the floors, and where foreign crates, clocks and `unsafe` are confined.
+
