@@ -39,3 +39,8 @@
 //!
 //! `tests/tidy.rs` holds the floors, and where foreign crates, clocks and `unsafe` are confined.
 
+pub mod detection;
+pub mod frame;
+pub mod geometry;
+mod guard;
+pub mod sys;
