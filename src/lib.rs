@@ -44,3 +44,4 @@ pub mod frame;
 pub mod geometry;
 mod guard;
 pub mod sys;
+pub mod yolo;
