@@ -40,6 +40,7 @@
 //! `tests/tidy.rs` holds the floors, and where foreign crates, clocks and `unsafe` are confined.
 
 pub mod detection;
+pub mod engine;
 pub mod frame;
 pub mod geometry;
 mod guard;
