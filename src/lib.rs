@@ -45,4 +45,5 @@ pub mod frame;
 pub mod geometry;
 mod guard;
 pub mod sys;
+pub mod vision;
 pub mod yolo;
