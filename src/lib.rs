@@ -40,7 +40,9 @@
 //! `tests/tidy.rs` holds the floors, and where foreign crates, clocks and `unsafe` are confined.
 
 pub mod detection;
+pub mod draw;
 pub mod engine;
+pub mod format;
 pub mod frame;
 pub mod geometry;
 mod guard;
