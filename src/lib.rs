@@ -39,6 +39,7 @@
 //!
 //! `tests/tidy.rs` holds the floors, and where foreign crates, clocks and `unsafe` are confined.
 
+pub mod capture;
 pub mod detection;
 pub mod draw;
 pub mod engine;
