@@ -47,6 +47,7 @@ pub mod format;
 pub mod frame;
 pub mod geometry;
 mod guard;
+pub mod publish;
 pub mod sys;
 pub mod vision;
 pub mod yolo;
