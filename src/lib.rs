@@ -41,6 +41,7 @@
 
 pub mod capture;
 pub mod detection;
+pub mod detector;
 pub mod draw;
 pub mod engine;
 pub mod format;

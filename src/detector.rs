@@ -1,0 +1,329 @@
+//! From a frame to detections: the single path for `run`, `detect`, `bench` and `val`.
+//!
+//! A [`Detector`] owns a model and every buffer on the way: decoding, fitting, the model's input. It knows neither where
+//! frames come from nor who wants the detections.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+
+use anyhow::{Context, ensure};
+
+use crate::{
+    detection::{Detections, Timing},
+    engine::{self, Session},
+    frame::{Frame, PixelFormat},
+    geometry::Size,
+    vision::{self, Decoder, Encoding, Fit, Fitter, RgbImage, View},
+    yolo::{self, HeadSpec, Hints, InputSpec, ModelFacts, Scratch, TensorView, Thresholds},
+};
+
+/// Which model, and which of its detections to keep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The ONNX file.
+    pub path: PathBuf,
+    /// Lowest confidence, in `0..=1`.
+    pub confidence: f32,
+    /// Boxes of one class that overlap more than this are one, in `0..=1`.
+    pub iou: f32,
+    /// At most so many detections in one frame.
+    pub max_det: usize,
+    /// Only these classes, each by its name or its index; `None`: all. A class that is named like a number is meant by it.
+    pub classes: Option<Vec<String>>,
+    /// Higher or lower confidences for some classes, by their names.
+    pub per_class: BTreeMap<String, f32>,
+    /// Threads for one inference; `None`: the machine's cores.
+    pub threads: Option<usize>,
+    /// What the user states where the file does not.
+    pub hints: Hints,
+    /// Height and width of the input, for models whose file leaves them open.
+    pub input_size: Option<[usize; 2]>,
+}
+
+impl Settings {
+    /// The model with the thresholds that Ultralytics predicts with.
+    pub fn of(path: impl Into<PathBuf>) -> Self {
+        let Thresholds { confidence, iou, max_det, .. } = Thresholds::default();
+        Self {
+            path: path.into(),
+            confidence,
+            iou,
+            max_det,
+            classes: None,
+            per_class: BTreeMap::new(),
+            threads: None,
+            hints: Hints::default(),
+            input_size: None,
+        }
+    }
+}
+
+/// Which model it is, for messages and records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The file's name without its extension.
+    pub name: String,
+    /// SHA-256 of the file, in lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+/// The picture cannot be looked at, and the next one may be good: its bytes are damaged, or the region lies outside it.
+///
+/// What [`Detector::detect`] fails with where it is not the model that fails.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+pub struct PictureError(anyhow::Error);
+
+/// A model, ready to look at frames.
+#[derive(Debug)]
+pub struct Detector {
+    identity: Identity,
+    session: Session,
+    spec: HeadSpec,
+    thresholds: Thresholds,
+    scratch: Scratch,
+    input: Size,
+    decoder: Decoder,
+    picture: RgbImage,
+    fitter: Fitter,
+    fitted: RgbImage,
+    encoding: Encoding,
+    tensor: Vec<f32>,
+}
+
+impl Detector {
+    /// Loads a model and finds out what its outputs mean.
+    ///
+    /// # Errors
+    /// Where the file does not load or is no YOLO, and where the settings name a class that it has not; says which and
+    /// what to do.
+    pub fn load(settings: &Settings) -> anyhow::Result<Self> {
+        let path = &settings.path;
+        let of_engine = engine::Settings { threads: settings.threads, input_size: settings.input_size };
+        let session = Session::load(path, &of_engine)?;
+        let identity = Identity { name: session.name().to_owned(), sha256: session.sha256().to_owned() };
+        let named = || format!("model {}", path.display());
+        let spec = resolve(&session, &settings.hints).with_context(named)?;
+        let thresholds = thresholds(settings, &spec).with_context(named)?;
+        let [_, channels, height, width] = session.input().shape[..] else {
+            anyhow::bail!("{}: the input has {} dimensions, not four", named(), session.input().shape.len());
+        };
+        ensure!(channels == 3, "{}: the input has {channels} channels; only colour models with 3 can run", named());
+        let side = |pixels| u32::try_from(pixels).with_context(|| format!("{}: the input is too large", named()));
+        let input = Size { width: side(width)?, height: side(height)? };
+        let (fit, encoding) = convention(spec.input);
+        let tensor = vec![0.0; channels * height * width];
+        Ok(Self {
+            identity,
+            session,
+            spec,
+            thresholds,
+            scratch: Scratch::default(),
+            input,
+            decoder: Decoder::default(),
+            picture: RgbImage::default(),
+            fitter: Fitter::new(fit, input),
+            fitted: RgbImage::default(),
+            encoding,
+            tensor,
+        })
+    }
+
+    /// Runs the model once on an empty picture, so that the first frame finds caches filled and memory mapped.
+    ///
+    /// # Errors
+    /// Where the model does not run, or its outputs are not what they promised.
+    pub fn warm_up(&mut self) -> anyhow::Result<Timing> {
+        let grey = Frame {
+            size: self.input,
+            stride: self.input.width as usize,
+            format: PixelFormat::Grey8,
+            data: vec![114; self.input.width as usize * self.input.height as usize],
+            ..Frame::empty()
+        };
+        Ok(self.detect(&grey, &View::default())?.timing)
+    }
+
+    /// Finds what is in a frame, best first, in pixels of the whole rotated picture.
+    ///
+    /// # Errors
+    /// A [`PictureError`] where the frame is damaged or the region lies outside it; else the model fails.
+    pub fn detect(&mut self, frame: &Frame, view: &View) -> anyhow::Result<Detections> {
+        let mut timing = Timing::default();
+        let mut watch = Stopwatch::start();
+        let cutout = self.decoder.decode(frame, view, &mut self.picture).map_err(PictureError)?;
+        timing.decode_ms = watch.lap_ms();
+
+        let placement = self.fitter.fit(&self.picture, &mut self.fitted).inside(cutout);
+        vision::encode(&self.fitted, self.encoding, &mut self.tensor);
+        timing.preprocess_ms = watch.lap_ms();
+
+        let outputs = self.session.run(&self.tensor)?;
+        timing.inference_ms = watch.lap_ms();
+
+        let views: Vec<_> = outputs.iter().map(|out| TensorView { shape: &out.shape, data: &out.data }).collect();
+        let mut items = Vec::new();
+        self.spec
+            .decode_into(&views, &self.thresholds, &placement, &mut self.scratch, &mut items)
+            .with_context(|| format!("model {}", self.identity.name))?;
+        timing.postprocess_ms = watch.lap_ms();
+        Ok(Detections { size: cutout.original, items, timing })
+    }
+
+    /// The picture that [`Self::detect`] looked at last: upright, only the region where there is one.
+    pub fn picture(&self) -> &RgbImage {
+        &self.picture
+    }
+
+    /// Which model it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What the model's outputs mean.
+    pub fn spec(&self) -> &HeadSpec {
+        &self.spec
+    }
+}
+
+/// Finds out what the outputs of a loaded model mean.
+///
+/// # Errors
+/// Where the file leaves a doubt; says what to state.
+pub fn resolve(session: &Session, hints: &Hints) -> anyhow::Result<HeadSpec> {
+    let outputs: Vec<_> =
+        session.outputs().iter().map(|output| (output.name.as_str(), output.shape.as_slice())).collect();
+    let facts = ModelFacts { metadata: session.metadata(), input: &session.input().shape, outputs: &outputs };
+    HeadSpec::resolve(&facts, hints)
+}
+
+/// Measures the stages of one frame, each from the end of the one before.
+struct Stopwatch(Instant);
+
+impl Stopwatch {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn lap_ms(&mut self) -> f32 {
+        let now = Instant::now();
+        let lap = now - std::mem::replace(&mut self.0, now);
+        lap.as_secs_f32() * 1000.0
+    }
+}
+
+fn thresholds(settings: &Settings, spec: &HeadSpec) -> anyhow::Result<Thresholds> {
+    let names = &spec.names;
+    let fraction = |what: &str, value: f32| {
+        ensure!((0.0..=1.0).contains(&value), "{what} is {value}; set it between 0 and 1");
+        Ok(value)
+    };
+    let mut per_class = BTreeMap::new();
+    for (name, confidence) in &settings.per_class {
+        per_class.insert(class_named(name, names)?, fraction(&format!("the confidence of {name:?}"), *confidence)?);
+    }
+    let classes = settings.classes.as_ref().map(|wanted| wanted.iter().map(|class| class_index(class, spec)).collect());
+    ensure!(settings.max_det > 0, "at most 0 detections are wanted; set it to 1 or more");
+    Ok(Thresholds {
+        confidence: fraction("the confidence", settings.confidence)?,
+        per_class,
+        iou: fraction("the overlap (IoU)", settings.iou)?,
+        max_det: settings.max_det,
+        classes: classes.transpose()?,
+        agnostic: false,
+    })
+}
+
+/// The index of a class that is given by name or by index.
+fn class_index(wanted: &str, spec: &HeadSpec) -> anyhow::Result<usize> {
+    let by_name = class_named(wanted, &spec.names);
+    match wanted.parse::<usize>() {
+        Ok(index) if by_name.is_err() => {
+            if let Some(count) = spec.layout.classes {
+                let last = count.saturating_sub(1);
+                ensure!(index < count, "there is no class {index}; the model has the classes 0 to {last}");
+            }
+            Ok(index)
+        }
+        _ => by_name,
+    }
+}
+
+fn class_named(wanted: &str, names: &[Arc<str>]) -> anyhow::Result<usize> {
+    if let Some(index) = names.iter().position(|name| **name == *wanted) {
+        return Ok(index);
+    }
+    ensure!(!names.is_empty(), "there is no class {wanted:?}, for the file has no names; state them");
+    let likeness = |name: &&Arc<str>| strsim::jaro_winkler(&name.to_lowercase(), &wanted.to_lowercase());
+    let nearest = names.iter().filter(|name| likeness(name) > 0.7).max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match nearest {
+        Some(name) => anyhow::bail!("there is no class {wanted:?}; did you mean {name:?}?"),
+        None => anyhow::bail!("there is no class {wanted:?}; `andon inspect` lists the model's {}", names.len()),
+    }
+}
+
+/// How pictures have to come into a model, in the words of [`vision`].
+fn convention(input: InputSpec) -> (Fit, Encoding) {
+    let fit = match input.fit {
+        yolo::Fit::LetterboxCentered => Fit::LetterboxCentered,
+        yolo::Fit::LetterboxTopLeft => Fit::LetterboxTopLeft,
+        yolo::Fit::CropCenter => Fit::CropCenter,
+    };
+    let encoding = match input.encoding {
+        yolo::Encoding::RgbUnit => Encoding::RgbUnit,
+        yolo::Encoding::BgrBytes => Encoding::BgrBytes,
+    };
+    (fit, encoding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yolo::Task;
+
+    /// A head with the classes `person`, `traffic light`, `7` and `bus`.
+    fn spec() -> HeadSpec {
+        let names = ["person", "traffic light", "7", "bus"].map(str::to_owned).to_vec();
+        let hints = Hints {
+            names: Some(names),
+            task: Some(Task::Detect),
+            head: Some("anchor-free".to_owned()),
+            ..Hints::default()
+        };
+        let (metadata, outputs) = (BTreeMap::new(), [("output0", &[1, 8, 84][..])]);
+        HeadSpec::resolve(&ModelFacts { metadata: &metadata, input: &[1, 3, 64, 64], outputs: &outputs }, &hints)
+            .unwrap()
+    }
+
+    #[test]
+    fn classes_are_found_by_name_and_by_index() {
+        assert_eq!(class_index("bus", &spec()).unwrap(), 3);
+        assert_eq!(class_index("1", &spec()).unwrap(), 1);
+        assert_eq!(class_index("7", &spec()).unwrap(), 2, "a name comes before an index");
+        assert!(class_index("4", &spec()).unwrap_err().to_string().contains("0 to 3"));
+    }
+
+    #[test]
+    fn an_unknown_class_names_the_nearest() {
+        let error = class_index("Persn", &spec()).unwrap_err().to_string();
+        assert_eq!(error, "there is no class \"Persn\"; did you mean \"person\"?");
+        let error = class_index("zebra", &spec()).unwrap_err().to_string();
+        assert!(error.contains("andon inspect"), "{error}");
+    }
+
+    #[test]
+    fn thresholds_outside_the_unit_are_refused() {
+        let good = Settings { per_class: BTreeMap::from([("bus".to_owned(), 0.6)]), ..Settings::of("m.onnx") };
+        let kept = thresholds(&good, &spec()).unwrap();
+        assert_eq!((kept.confidence, kept.iou, kept.max_det), (0.25, 0.7, 300));
+        assert_eq!(kept.per_class, BTreeMap::from([(3, 0.6)]));
+        for bad in [
+            Settings { confidence: 1.5, ..good.clone() },
+            Settings { iou: f32::NAN, ..good.clone() },
+            Settings { max_det: 0, ..good.clone() },
+            Settings { per_class: BTreeMap::from([("bus".to_owned(), -0.1)]), ..good.clone() },
+            Settings { per_class: BTreeMap::from([("buss".to_owned(), 0.1)]), ..good.clone() },
+        ] {
+            assert!(thresholds(&bad, &spec()).is_err(), "{bad:?}");
+        }
+    }
+}
