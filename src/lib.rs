@@ -40,6 +40,7 @@
 //! `tests/tidy.rs` holds the floors, and where foreign crates, clocks and `unsafe` are confined.
 
 pub mod capture;
+pub mod config;
 pub mod detection;
 pub mod detector;
 pub mod draw;

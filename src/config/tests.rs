@@ -1,0 +1,185 @@
+//! The shipped file says what is built in, and what is wrong is told with place and remedy.
+
+use super::*;
+
+const SHIPPED: &str = include_str!("../../andon.toml");
+
+fn load(text: &str) -> anyhow::Result<Config> {
+    Config::from_toml(text, "andon.toml", std::iter::empty())
+}
+
+fn problems(text: &str) -> Vec<String> {
+    load(text).unwrap_err().downcast::<Invalid>().unwrap().0
+}
+
+/// `#key = …` is a default, `#   key = …` an example.
+fn uncommented(examples: bool) -> String {
+    let default = |line: &str| line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase());
+    let mut text = String::new();
+    let mut alternatives = false;
+    for line in SHIPPED.lines() {
+        alternatives = (alternatives || line == "# Other sources:") && !line.is_empty();
+        let example = line.strip_prefix("#   ").filter(|_| examples && !alternatives);
+        let line = if default(line) { &line[1..] } else { example.unwrap_or(line) };
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn the_shipped_file_is_the_built_in_default() {
+    let built_in = Config::default_for(&host_id());
+    assert_eq!(load(SHIPPED).unwrap(), built_in);
+    let uncommented = uncommented(false);
+    assert_ne!(uncommented, SHIPPED, "there are defaults to uncomment");
+    assert_eq!(load(&uncommented).unwrap(), built_in);
+}
+
+#[test]
+fn the_examples_of_the_shipped_file_are_right() {
+    let config = load(&uncommented(true)).unwrap();
+    assert_eq!((config.device.as_str(), config.cameras.len(), config.models.len()), ("line-1", 1, 1));
+    assert_eq!(config.cameras[0].capture.size, Some(Size { width: 1280, height: 720 }));
+    assert_eq!(config.cameras[0].capture.controls["exposure_time_absolute"], 156);
+    assert!(config.mqtt.tls.is_some_and(|tls| tls.identity.is_some()));
+    let default = detector::Settings::of("/var/lib/andon/yolo.onnx");
+    let model = &config.models[0].detector;
+    assert_eq!((model.confidence, model.iou, model.max_det), (default.confidence, default.iou, default.max_det));
+}
+
+/// An absurd key in each section makes the error list all that are known there; each of them has to be in the file.
+#[test]
+fn the_shipped_file_names_every_key() {
+    let absurd = "[device]\nzzzzzzzzzzzzzzzz = 1\n[model]\npath = \"m\"\nzzzzzzzzzzzzzzzz = 1\n[[camera]]\nid = \"a\"\n\
+                  source = \"x\"\nzzzzzzzzzzzzzzzz = 1\n[mqtt]\nzzzzzzzzzzzzzzzz = 1\n[mqtt.tls]\nzzzzzzzzzzzzzzzz = 1\n";
+    let lists: Vec<String> =
+        problems(absurd).iter().filter_map(|problem| problem.split("known here: ").nth(1).map(str::to_owned)).collect();
+    assert_eq!(lists.len(), 5, "{lists:#?}");
+    for key in lists.iter().flat_map(|list| list.split(", ")) {
+        let named = SHIPPED.lines().any(|line| {
+            let line = line.trim_start_matches(['#', ' ']);
+            line.starts_with(&format!("{key} = ")) || line == format!("[mqtt.{key}]")
+        });
+        assert!(named, "andon.toml does not name {key:?}");
+    }
+}
+
+#[test]
+fn problems_are_told_together_and_in_order() {
+    let text = "[mqtt]\nport = 0\nprefix = \"a//b\"\nprot = 1\n[model]\n[[camera]]\nid = \"status\"\nrotate = 45\n\
+                [[camera]]\nid = \"b\"\nsource = \"v4l3:/dev/video0\"\nmodel = \"x\"\n";
+    let problems = problems(text);
+    let expected = [
+        "andon.toml, line 2: [mqtt] port: 0 is out of bounds",
+        "andon.toml, line 3: [mqtt] prefix: ",
+        "andon.toml, line 4: unknown key \"prot\" in [mqtt]; did you mean \"port\"?",
+        "andon.toml, line 5: [model] path: it is missing",
+        "andon.toml, line 6: [[camera]] \"status\" source: it is missing",
+        "andon.toml, line 7: [[camera]] id: the id \"status\" is reserved",
+        "andon.toml, line 8: [[camera]] \"status\" rotate: 45 is no quarter turn",
+        "andon.toml, line 11: [[camera]] \"b\" source: ",
+        "andon.toml, line 12: [[camera]] \"b\" model: there is no model \"x\"",
+    ];
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+    for (problem, expected) in problems.iter().zip(expected) {
+        assert!(problem.starts_with(expected), "{problem:?} does not begin with {expected:?}");
+    }
+}
+
+/// What only the opening of a camera could tell would be told when the box already runs.
+#[test]
+fn what_a_source_cannot_follow_is_told_at_the_start() {
+    for (keys, what) in [
+        ("source = \"rtsp://h/1\"\nsize = \"640x480\"", "cannot be asked for a size"),
+        ("source = \"images\"\ncontrols = { gain = 1 }", "cannot be asked for camera controls"),
+        ("source = \"http://h/1\"\nformat = \"yuyv\"", "cannot be asked for a pixel format"),
+        ("source = \"command:x\"\nsize = \"640x480\"", "no raw format"),
+        ("source = \"command:x\"\nformat = \"nv12\"", "state the size"),
+        ("source = \"command:x\"\nformat = \"nv12\"\nsize = \"641x480\"", "use even numbers"),
+        ("source = \"line:\"", "not in this build"),
+        ("source = \"-\"", "andon detect -"),
+    ] {
+        let problems = problems(&format!("[model]\npath = \"m\"\n[[camera]]\nid = \"in\"\n{keys}\n"));
+        assert!(problems.len() == 1 && problems[0].contains(what), "{keys}: {problems:?}");
+        assert!(problems[0].contains("[[camera]] \"in\""), "{problems:?}");
+    }
+}
+
+#[test]
+fn tls_moves_the_port_and_a_password_needs_a_user() {
+    assert_eq!(load("[mqtt.tls]\n").unwrap().mqtt.port, 8883);
+    assert_eq!(load("[mqtt]\nport = 1\n[mqtt.tls]\n").unwrap().mqtt.port, 1);
+    assert!(problems("[mqtt]\npassword_file = \"p\"\n")[0].contains("set username"));
+    assert!(problems("[mqtt.tls]\ncert = \"c\"\n")[0].contains("both cert and key"));
+}
+
+#[test]
+fn a_text_that_mqtt_cannot_carry_is_refused() {
+    for key in ["host", "username", "client_id"] {
+        for (value, what) in
+            [(String::new(), "it is empty"), ("a".repeat(65_536), "65536 bytes"), ("a\\u0000".to_owned(), "NUL")]
+        {
+            let problems = problems(&format!("[mqtt]\n{key} = \"{value}\"\n"));
+            assert!(problems[0].starts_with(&format!("andon.toml, line 2: [mqtt] {key}: ")), "{problems:?}");
+            assert!(problems.len() == 1 && problems[0].contains(what), "{problems:?}");
+        }
+        assert!(load(&format!("[mqtt]\n{key} = \"{}\"\n", "a".repeat(65_535))).is_ok());
+    }
+}
+
+#[test]
+fn the_environment_is_part_of_the_configuration() {
+    let variables = [("ANDON__MQTT__HOST", "broker"), ("ANDON__MQTT__PROT", "1"), ("HOME", "/")];
+    let variables = variables.map(|(key, value)| (key.into(), value.into()));
+    let error = Config::from_toml("", "andon.toml", variables.into_iter()).unwrap_err();
+    assert_eq!(error.to_string(), "ANDON__MQTT__PROT: unknown key \"prot\" in [mqtt]; did you mean \"port\"?");
+}
+
+#[test]
+fn a_variable_means_what_its_key_asks_for() {
+    let variables = [
+        ("ANDON__DEVICE__ID", "7"),
+        ("ANDON__MQTT__USERNAME", "1234"),
+        ("ANDON__MQTT__CLIENT_ID", "true"),
+        ("ANDON__MQTT__PORT", " 8883 "),
+        ("ANDON__MODEL__PATH", "5"),
+        ("ANDON__MODEL__CLASSES", "[\"a\", \"b\"]"),
+        ("ANDON__MODEL__THRESHOLDS__A", "0.4"),
+    ];
+    let load = |variables: &[(&str, &str)]| {
+        let variables = variables.iter().map(|(key, value)| (key.into(), value.into()));
+        Config::from_toml("", "andon.toml", variables)
+    };
+    let config = load(&variables).unwrap();
+    assert_eq!((config.device.as_str(), config.mqtt.username.as_deref()), ("7", Some("1234")));
+    assert_eq!((config.mqtt.client_id.as_str(), config.mqtt.port), ("true", 8883));
+    let model = &config.models[0].detector;
+    assert_eq!(model.classes.as_deref(), Some(["a", "b"].map(str::to_owned).as_slice()));
+    assert_eq!(model.per_class["a"], 0.4);
+    let error = load(&[("ANDON__MQTT__PORT", "mqtt")]).unwrap_err();
+    assert_eq!(error.to_string(), "ANDON__MQTT__PORT: [mqtt] port: it takes a whole number, not a text");
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_told() {
+    use std::os::unix::ffi::OsStringExt;
+    let load = |key: &[u8]| {
+        let variable = (std::ffi::OsString::from_vec(key.to_vec()), std::ffi::OsString::from_vec(vec![0xff]));
+        Config::from_toml("", "andon.toml", std::iter::once(variable))
+    };
+    assert!(load(b"PATH").is_ok());
+    let error = load(b"ANDON__MQTT__HOST").unwrap_err().to_string();
+    assert!(error.starts_with("ANDON__MQTT__HOST: its value is no UTF-8"), "{error}");
+    assert!(load(b"ANDON__\xff").unwrap_err().to_string().contains("unset it"));
+}
+
+#[test]
+fn two_of_a_name_are_refused() {
+    let text = "[[model]]\nid = \"m\"\npath = \"a\"\n[[model]]\nid = \"m\"\npath = \"b\"\n\
+                [[camera]]\nid = \"c\"\nsource = \"x\"\nmodel = \"m\"\n[[camera]]\nid = \"c\"\nsource = \"y\"\n";
+    let problems = problems(text);
+    assert!(problems.iter().any(|problem| problem.contains("two models \"m\"")), "{problems:#?}");
+    assert!(problems.iter().any(|problem| problem.contains("two cameras \"c\"")), "{problems:#?}");
+    assert!(problems.iter().any(|problem| problem.contains("several models; name one")), "{problems:#?}");
+}
