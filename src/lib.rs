@@ -41,6 +41,7 @@
 
 pub mod capture;
 pub mod config;
+pub mod daemon;
 pub mod detection;
 pub mod detector;
 pub mod draw;

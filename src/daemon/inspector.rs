@@ -1,0 +1,114 @@
+//! A detector's thread: takes the newest frame of its cameras in turn, and reports what is in it.
+
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    health::Facts,
+    pipeline::{Report, Reporter},
+};
+use crate::{
+    capture::mailbox::Inbox,
+    detector::{Detector, PictureError},
+    frame::Frame,
+    vision::View,
+};
+
+/// How long the thread waits for a frame before it shows that it is alive.
+const TAKE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// One of the cameras that a detector looks at.
+pub(super) struct Eye {
+    /// Index of the camera in the configuration.
+    pub(super) camera: usize,
+    /// Which part of its picture is looked at.
+    pub(super) view: View,
+    /// What the supervisor reads of the camera.
+    pub(super) facts: Arc<Mutex<Facts>>,
+}
+
+/// What the supervisor reads of a detector.
+#[derive(Debug, Default)]
+pub(super) struct Vitals {
+    progress: AtomicU64,
+    fault: Mutex<Option<String>>,
+}
+
+impl Vitals {
+    /// A number that rises while the thread goes around, so that a hang can be told from quiet.
+    pub(super) fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    /// Why the last frame could not be looked at, through no fault of the frame.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    /// Notes such a failure; the next frame that is looked at clears it.
+    pub(super) fn failed(&self, why: impl Into<String>) {
+        *self.lock() = Some(why.into());
+    }
+
+    fn works(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a detector's thread works with.
+pub(super) struct Inspector<'a> {
+    /// Its cameras, in the order of the inbox's slots.
+    pub(super) eyes: &'a [Eye],
+    /// Where frames come from; closed when it is over.
+    pub(super) inbox: &'a Inbox,
+    /// What the supervisor reads.
+    pub(super) vitals: &'a Vitals,
+    /// Where reports go.
+    pub(super) reporter: &'a dyn Reporter,
+}
+
+/// Looks at frames until the inbox is closed.
+pub(super) fn run(detector: &mut Detector, work: &Inspector<'_>) {
+    let mut frame = Frame::empty();
+    // Frames that were taken and could not be looked at, since the last that could.
+    let mut lost = vec![0; work.eyes.len()];
+    while !work.inbox.is_closed() {
+        work.vitals.progress.fetch_add(1, Ordering::Relaxed);
+        let Some(slot) = work.inbox.take(&mut frame, TAKE_TIMEOUT) else { continue };
+        let eye = &work.eyes[slot];
+        let started = Instant::now();
+        let found = match detector.detect(&frame, &eye.view) {
+            Ok(found) => found,
+            Err(error) => {
+                lost[slot] += frame.dropped + 1;
+                if error.is::<PictureError>() {
+                    eye.note(|facts| facts.damaged(format!("{error:#}")));
+                } else {
+                    work.vitals.failed(format!("{error:#}"));
+                }
+                continue;
+            }
+        };
+        work.vitals.works();
+        eye.note(|facts| facts.good(Instant::now()));
+        frame.dropped += mem::take(&mut lost[slot]);
+        let waited = started.saturating_duration_since(frame.captured_at);
+        work.reporter.report(&Report { camera: eye.camera, frame: &frame, found: &found, waited });
+    }
+}
+
+impl Eye {
+    fn note(&self, change: impl FnOnce(&mut Facts)) {
+        change(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
