@@ -1,3 +1,7 @@
-//! The `andon` binary.
+//! The `andon` binary: arguments to command to exit code.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}
