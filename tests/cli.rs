@@ -1,0 +1,7 @@
+//! The binary as its users meet it: formats, exit codes, and one sentence for everything that goes wrong.
+
+mod detect;
+mod devices;
+mod expected;
+mod inspect;
+mod wrong;

@@ -1,0 +1,35 @@
+//! `andon run` without a configuration: a broker of its own, and a line for every frame.
+
+use std::net::TcpListener;
+
+use super::*;
+
+#[test]
+fn the_demo_brings_its_broker_and_prints_what_it_finds() {
+    if !mosquitto::is_installed() {
+        return;
+    }
+    // With the customary port taken, it takes another; where somebody has it already, so much the better.
+    let _taken = TcpListener::bind(("127.0.0.1", 1883));
+    let line = Line::new(1, "");
+    let mut child = line.dir.andon(&["run", "--model", "squares.onnx", "--source", "shots"]).start();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut daemon = Daemon::of(child);
+    let hint = stdout.find(|line| line.contains("mosquitto_sub")).unwrap();
+    let port: u16 = hint.split("-p ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert_ne!(port, 1883);
+    let subscriber = Subscriber::at(port, "andon/demo/#");
+    let heard = subscriber.wait_for(SOON, "detections", |heard| heard.topic == "andon/demo/line/detections");
+    assert_eq!(json(&heard)["simulated"], true);
+    let lines: Vec<String> = stdout.by_ref().take(4).collect();
+    assert!(lines.iter().any(|line| line.contains(" ms  ") && line.contains("green ")), "{lines:?}");
+    daemon.signal("INT");
+    assert_eq!(daemon.wait(), Some(0));
+}
+
+#[test]
+fn the_demo_says_what_it_needs() {
+    let answer = Dir::new().andon(&["run"]).run();
+    let said = answer.sentence(2);
+    assert!(said.contains("--config") && said.contains("--model") && said.contains("--source"), "{said}");
+}
