@@ -215,12 +215,7 @@ impl Watched<'_> {
     /// Notes the state as said, in the log and in the message that is returned.
     fn tell(&mut self, verdict: &Verdict, wire: &Wire, now: &Reading) -> Message {
         self.said = Some(Said { state: verdict.state, reason: verdict.reason.clone(), at: now.instant });
-        let state = match verdict.state {
-            CameraState::Live => wire::CameraState::Live,
-            CameraState::Stalled => wire::CameraState::Stalled,
-            CameraState::Starting | CameraState::Absent => wire::CameraState::Absent,
-            CameraState::Blind => wire::CameraState::Blind,
-        };
+        let state = published(verdict.state);
         match &verdict.reason {
             Some(_) if verdict.state == CameraState::Starting => {}
             None => log::info!("camera \"{}\" is {}: {}", self.id, word(verdict.state), self.facts().stream),
@@ -276,12 +271,17 @@ fn publish(publisher: &Publisher, message: Message) {
     }
 }
 
-fn word(state: CameraState) -> &'static str {
+/// What a state is called in messages; a camera that is being opened is not there yet.
+fn published(state: CameraState) -> wire::CameraState {
     match state {
-        CameraState::Starting => "starting",
-        CameraState::Live => "live",
-        CameraState::Stalled => "stalled",
-        CameraState::Absent => "absent",
-        CameraState::Blind => "blind",
+        CameraState::Live => wire::CameraState::Live,
+        CameraState::Stalled => wire::CameraState::Stalled,
+        CameraState::Starting | CameraState::Absent => wire::CameraState::Absent,
+        CameraState::Blind => wire::CameraState::Blind,
     }
+}
+
+/// The same for the log and for `systemctl status`, where a camera that is being opened may be called so.
+fn word(state: CameraState) -> &'static str {
+    if state == CameraState::Starting { "starting" } else { published(state).name() }
 }
