@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 
 use crate::{
     detection::{Detections, Timing},
-    engine::{self, Session},
+    engine::{self, Pixels, Session},
     frame::{Frame, PixelFormat},
     geometry::Size,
     vision::{self, Decoder, Encoding, Fit, Fitter, RgbImage, View},
@@ -37,6 +37,8 @@ pub struct Settings {
     pub hints: Hints,
     /// Height and width of the input, for models whose file leaves them open.
     pub input_size: Option<[usize; 2]>,
+    /// The instruction set to run on, by its name; `None`: the best that the processor has.
+    pub isa: Option<String>,
 }
 
 impl Settings {
@@ -53,6 +55,7 @@ impl Settings {
             threads: None,
             hints: Hints::default(),
             input_size: None,
+            isa: None,
         }
     }
 }
@@ -87,6 +90,9 @@ pub struct Detector {
     fitter: Fitter,
     fitted: RgbImage,
     encoding: Encoding,
+    /// What the encoding makes of pixels, for sessions that take them.
+    levels: ([usize; 3], Box<[f32; 256]>),
+    /// The model's input for sessions that take no pixels.
     tensor: Vec<f32>,
 }
 
@@ -98,7 +104,8 @@ impl Detector {
     /// what to do.
     pub fn load(settings: &Settings) -> anyhow::Result<Self> {
         let path = &settings.path;
-        let of_engine = engine::Settings { threads: settings.threads, input_size: settings.input_size };
+        let of_engine =
+            engine::Settings { threads: settings.threads, input_size: settings.input_size, isa: settings.isa.clone() };
         let session = Session::load(path, &of_engine)?;
         let identity = Identity { name: session.name().to_owned(), sha256: session.sha256().to_owned() };
         let named = || format!("model {}", path.display());
@@ -111,7 +118,8 @@ impl Detector {
         let side = |pixels| u32::try_from(pixels).with_context(|| format!("{}: the input is too large", named()));
         let input = Size { width: side(width)?, height: side(height)? };
         let (fit, encoding) = convention(spec.input);
-        let tensor = vec![0.0; channels * height * width];
+        let (order, numbers) = encoding.levels();
+        let tensor = if session.takes_pixels() { Vec::new() } else { vec![0.0; channels * height * width] };
         Ok(Self {
             identity,
             session,
@@ -124,6 +132,7 @@ impl Detector {
             fitter: Fitter::new(fit, input),
             fitted: RgbImage::default(),
             encoding,
+            levels: (order, Box::new(numbers)),
             tensor,
         })
     }
@@ -154,10 +163,17 @@ impl Detector {
         timing.decode_ms = watch.lap_ms();
 
         let placement = self.fitter.fit(&self.picture, &mut self.fitted).inside(cutout);
-        vision::encode(&self.fitted, self.encoding, &mut self.tensor);
+        if !self.session.takes_pixels() {
+            vision::encode(&self.fitted, self.encoding, &mut self.tensor);
+        }
         timing.preprocess_ms = watch.lap_ms();
 
-        let outputs = self.session.run(&self.tensor)?;
+        let outputs = if self.session.takes_pixels() {
+            let (channels, numbers) = &self.levels;
+            self.session.run_pixels(Pixels { rgb: &self.fitted.data, channels: *channels, numbers })?
+        } else {
+            self.session.run(&self.tensor)?
+        };
         timing.inference_ms = watch.lap_ms();
 
         let views: Vec<_> = outputs.iter().map(|out| TensorView { shape: &out.shape, data: &out.data }).collect();

@@ -16,7 +16,7 @@
 //! | [`sys`] | the few calls to the kernel that no library of ours wraps |
 //! | `guard` | a panic of a library that reads a damaged file becomes an error |
 //! | [`yolo`] | what a model's outputs mean: heads, metadata, non-maximum suppression; pure |
-//! | [`engine`] | an ONNX file becomes a session that maps a tensor to tensors; the only place that knows tract |
+//! | [`engine`] | an ONNX file becomes a session that maps a tensor to tensors, on kernels of its own (int8 where the file is quantized); the only place that knows tract |
 //! | [`vision`] | pixels: JPEG and YUV to RGB, rotation, region, letterbox |
 //! | [`format`](mod@format), [`draw`] | detections as text for programs and people, and as boxes on a picture |
 //! | [`capture`] | where frames come from: V4L2, files, programs, HTTP, RTSP; and the mailbox |
@@ -34,6 +34,7 @@
 //!   `daemon::pipeline` only.
 //! - Time inside is [`std::time::Instant`]; wall time is attached where a message is made.
 //! - No queue is unbounded: each says its bound and what it drops where it is made.
+//! - All instruction sets and any number of threads give the same bytes for the same model and picture.
 //! - Unsupported is an error at load that says what to do, never a guess and never an empty result.
 //! - A panic or a hang in one camera, or a broker that is away, degrades that part and is published as such.
 //!

@@ -1,6 +1,8 @@
 //! The engine, from the outside: files that load and give the right numbers, and files that are refused with a reason.
 
 mod agreement;
+mod pixels;
+mod pooled;
 mod refusal;
 mod tiny;
 mod whole;
@@ -26,5 +28,5 @@ fn load(bytes: &[u8]) -> anyhow::Result<Session> {
 /// The same, with the input's height and width stated.
 fn load_sized(bytes: &[u8], input_size: Option<[usize; 2]>) -> anyhow::Result<Session> {
     let (_folder, path) = stored(bytes);
-    Session::load(&path, &Settings { threads: Some(1), input_size })
+    Session::load(&path, &Settings { threads: Some(1), input_size, ..Settings::default() })
 }

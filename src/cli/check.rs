@@ -15,7 +15,7 @@ use andon::{
     vision::{Decoder, RgbImage},
 };
 
-use super::Outcome;
+use super::{Outcome, model::load_config};
 
 /// Check a configuration, its models, cameras and broker, without publishing anything
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let mut list = List { failed: false };
-    let config = match Config::load(&args.config) {
+    let config = match load_config(&args.config) {
         Ok(config) => config,
         Err(error) => {
             for problem in format!("{error:#}").lines() {

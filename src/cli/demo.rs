@@ -17,7 +17,7 @@ use andon::{
 };
 use anyhow::Context;
 
-use super::WrongUse;
+use super::{WrongUse, model::forced_isa};
 
 /// Runs it until it is stopped.
 pub(super) fn run(model: Option<&Path>, source: Option<&SourceUri>) -> anyhow::Result<()> {
@@ -35,7 +35,8 @@ pub(super) fn run(model: Option<&Path>, source: Option<&SourceUri>) -> anyhow::R
     let mut config = Config::default_for("demo");
     config.mqtt.host = address.ip().to_string();
     config.mqtt.port = address.port();
-    config.models = vec![Model { id: "demo".to_owned(), detector: detector::Settings::of(model) }];
+    let detector = detector::Settings { isa: forced_isa(), ..detector::Settings::of(model) };
+    config.models = vec![Model { id: "demo".to_owned(), detector }];
     config.cameras = vec![Camera {
         id: "line".to_owned(),
         capture: capture::Settings { repeat: true, ..capture::Settings::of(source.clone()) }.paced(),

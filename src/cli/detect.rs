@@ -21,7 +21,7 @@ use clap::ValueEnum;
 use super::{
     Outcome, WrongUse,
     interrupt::Interrupt,
-    model::{ModelArgs, at_least_one},
+    model::{ModelArgs, at_least_one, forced_isa},
     output::Output,
     progress::Progress,
     save::{Folder, Labels},
@@ -131,10 +131,11 @@ impl Run {
             iou: args.iou,
             max_det: args.max_det,
             classes: args.classes.clone(),
-            threads: args.model.threads,
+            threads: args.model.file.threads,
             hints: args.model.hints()?,
-            input_size: args.model.imgsz,
-            ..detector::Settings::of(&args.model.model)
+            input_size: args.model.file.imgsz,
+            isa: forced_isa(),
+            ..detector::Settings::of(&args.model.file.model)
         })?;
         let task = detector.spec().task;
         if format == Format::Coco && task == Task::Classify {

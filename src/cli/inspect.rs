@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use andon::{
     detector,
-    engine::{self, Report, Session, TensorSpec},
+    engine::{Report, Session, TensorSpec},
     yolo::HeadSpec,
 };
 use anyhow::Context;
@@ -31,10 +31,9 @@ Examples:
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let path = &args.model.model;
+    let path = &args.model.file.model;
     let hints = args.model.hints()?;
-    let settings = engine::Settings { threads: args.model.threads, input_size: args.model.imgsz };
-    let session = Session::load(path, &settings)?;
+    let session = Session::load(path, &args.model.file.engine())?;
     let head = detector::resolve(&session, &hints);
     let about = About { file: path.display().to_string(), session: &session, head: head.as_ref().ok() };
     if args.json {
@@ -72,6 +71,8 @@ impl About<'_> {
             "quantization": report.quantization,
             "convolutions": report.convolutions,
             "int8_convolutions": report.int8_convolutions,
+            "isa": self.session.isa(),
+            "left_to_tract": left_to_tract(&report),
             "operators": report.operators,
             "metadata": self.session.metadata(),
             "notes": self.notes(&report),
@@ -98,6 +99,12 @@ impl About<'_> {
         }
         line("quantization", &report.quantization);
         line("int8", &format!("{} of {} convolutions in int8", report.int8_convolutions, report.convolutions));
+        line("runs on", self.session.isa());
+        if !report.left_to_tract.is_empty() {
+            let left: Vec<_> =
+                report.left_to_tract.iter().map(|(operator, reason)| format!("{operator} ({reason})")).collect();
+            line("by tract", &left.join(", "));
+        }
         let operators: Vec<_> = report.operators.iter().map(|(name, count)| format!("{name} {count}")).collect();
         line("operators", &operators.join(", "));
         line("sha256", self.session.sha256());
@@ -122,16 +129,33 @@ impl About<'_> {
 
 /// What a quantized file gains here, where that is less than its owner may expect.
 fn quantization_note(report: &Report) -> Option<String> {
-    let float = report.quantization == "float";
-    if float || report.int8_convolutions > 0 {
-        return None;
+    let &Report { int8_convolutions, convolutions, .. } = report;
+    match report.quantization.as_str() {
+        "float" => None,
+        "dynamic" => Some(
+            "quantized dynamically: the file holds no ranges of activations, so it runs in float, at the float model's \
+             speed; to run it in int8, quantize it with pictures of the line (andon quantize, or onnxruntime's \
+             quantize_static with QDQ)"
+                .to_owned(),
+        ),
+        _ if int8_convolutions == 0 => {
+            Some("quantized, but no convolution runs in int8 here; expect the speed of the float model".to_owned())
+        }
+        _ if int8_convolutions < convolutions => {
+            let rest = convolutions - int8_convolutions;
+            Some(format!(
+                "quantized, but {rest} of {convolutions} convolutions run in float: their inputs are not quantized, or \
+                 their weights do not fit into int8"
+            ))
+        }
+        _ => None,
     }
-    let mut note = "quantized, but no convolution runs in int8 here; expect the speed of the float model".to_owned();
-    if report.quantization == "dynamic" {
-        note += "; dynamic int8 also measures every picture anew, so a float or QDQ export of the same model suits a camera \
-                 better";
-    }
-    Some(note)
+}
+
+/// The operators that tract runs, each with a reason.
+fn left_to_tract(report: &Report) -> serde_json::Value {
+    let left = |(operator, reason): &(String, String)| json!({"operator": operator, "reason": reason});
+    report.left_to_tract.iter().map(left).collect()
 }
 
 fn classes(head: &HeadSpec) -> String {
@@ -159,8 +183,18 @@ mod tests {
             ..Report::default()
         };
         assert_eq!(quantization_note(&report("float", 0)), None);
-        assert_eq!(quantization_note(&report("QDQ", 9)), None);
+        assert_eq!(quantization_note(&report("QDQ", 10)), None);
+        assert!(quantization_note(&report("QDQ", 9)).is_some_and(|note| note.contains("1 of 10")));
         assert!(quantization_note(&report("QDQ", 0)).is_some_and(|note| !note.contains("dynamic")));
         assert!(quantization_note(&report("dynamic", 0)).is_some_and(|note| note.contains("dynamic")));
+    }
+
+    #[test]
+    fn what_is_left_to_tract_has_its_reason() {
+        let left = vec![("NonMaxSuppression".to_owned(), "an open size".to_owned())];
+        let report = Report { left_to_tract: left, ..Report::default() };
+        let expected = json!([{"operator": "NonMaxSuppression", "reason": "an open size"}]);
+        assert_eq!(left_to_tract(&report), expected);
+        assert_eq!(left_to_tract(&Report::default()), json!([]));
     }
 }

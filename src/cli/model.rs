@@ -1,14 +1,24 @@
-//! The arguments that name a model and state what its file does not say.
+//! The arguments that name a model and state what its file does not say, and the knob that forces an instruction set.
 
-use std::{fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
-use andon::yolo::{HEADS, Hints, TASKS, Task};
+use andon::{
+    config::Config,
+    engine,
+    yolo::{HEADS, Hints, TASKS, Task},
+};
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
+/// Names the instruction set that models run on; the engine refuses what the processor has not.
+const ISA_VARIABLE: &str = "ANDON_ISA";
+
 /// Which model, and how to load it.
 #[derive(Debug, clap::Args)]
-pub(super) struct ModelArgs {
+pub(super) struct FileArgs {
     /// The model: an ONNX file
     #[arg(short, long, value_name = "FILE")]
     pub(super) model: PathBuf,
@@ -20,6 +30,20 @@ pub(super) struct ModelArgs {
     /// Input size of models that leave it open: N for N×N, or HEIGHT,WIDTH
     #[arg(long, value_name = "N", value_parser = input_size)]
     pub(super) imgsz: Option<[usize; 2]>,
+}
+
+impl FileArgs {
+    /// How the engine loads it.
+    pub(super) fn engine(&self) -> engine::Settings {
+        engine::Settings { threads: self.threads, input_size: self.imgsz, isa: forced_isa() }
+    }
+}
+
+/// Which model, how to load it, and what its outputs mean.
+#[derive(Debug, clap::Args)]
+pub(super) struct ModelArgs {
+    #[command(flatten)]
+    pub(super) file: FileArgs,
 
     /// What the model is for, where its file does not say
     #[arg(long, value_parser = PossibleValuesParser::new(TASKS).try_map(|name| Task::from_name(&name)))]
@@ -47,6 +71,21 @@ impl ModelArgs {
         let names = self.names.as_deref().map(class_names).transpose()?;
         Ok(Hints { task: self.task, head: self.head.clone(), names, keypoints: self.keypoints })
     }
+}
+
+/// The instruction set that the environment forces on every model.
+pub(super) fn forced_isa() -> Option<String> {
+    env::var_os(ISA_VARIABLE).filter(|name| !name.is_empty()).map(|name| name.to_string_lossy().into_owned())
+}
+
+/// Loads a configuration whose models run on the instruction set that the environment forces.
+///
+/// # Errors
+/// As [`Config::load`].
+pub(super) fn load_config(path: &Path) -> anyhow::Result<Config> {
+    let mut config = Config::load(path)?;
+    config.models.iter_mut().for_each(|model| model.detector.isa = forced_isa());
+    Ok(config)
 }
 
 /// A number from 1 up.

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use andon::{capture::SourceUri, config::Config, daemon};
+use andon::{capture::SourceUri, daemon};
 
-use super::{Outcome, demo, source::SourceParser};
+use super::{Outcome, demo, model::load_config, source::SourceParser};
 
 /// Watch the line and publish over MQTT, until it is stopped
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ Examples:
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     match &args.config {
-        Some(path) => daemon::run(&Config::load(path)?, daemon::Options::default())?,
+        Some(path) => daemon::run(&load_config(path)?, daemon::Options::default())?,
         None => demo::run(args.model.as_deref(), args.source.as_ref())?,
     }
     Ok(Outcome::Done)

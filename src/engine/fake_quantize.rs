@@ -13,8 +13,8 @@ use tract_onnx::{
 };
 
 use super::{
+    kernels::loops::ROUND,
     proto::{attribute, float_attribute, node},
-    requantize::ROUND,
     rewrite::FAKE_QUANTIZE,
 };
 

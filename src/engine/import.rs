@@ -1,52 +1,119 @@
-//! tract reads and simplifies the graph.
-//!
-//! Ends with a *decluttered* graph: shapes known, constants folded, every operator still one that ONNX knows. That is
-//! the stage for a compiler to take its part out of; choosing kernels (`into_optimized`) comes after.
+//! From a protobuf to what runs: what can be lowered becomes programs; tract reads and simplifies what is left.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use tract_onnx::{
+    Onnx,
     pb::{ModelProto, TensorShapeProto, ValueInfoProto, tensor_shape_proto, type_proto::Value},
     prelude::*,
     tract_hir::infer::Factoid,
 };
 
 use super::{
-    Settings, blocks, external, fake_quantize, preflight,
+    Settings, TensorSpec, blocks,
+    body::{self, Body},
+    external, fake_quantize,
+    kernels::Kernels,
+    lower::{self, Blueprint, Lowered, Port},
+    op::{self, ProgramOp},
+    preflight,
     proto::{Graph, elem},
     requantize, rewrite,
 };
+use crate::guard::guarded;
 
-/// A graph that tract understood.
+/// A model that can run.
 pub(super) struct Imported {
-    /// One input and at least one output, all shapes known.
-    pub(super) graph: TypedModel,
+    pub(super) body: Body,
     /// The input's name, its four dimensions, and the element type in the file.
     pub(super) input: (String, [usize; 4], i32),
-    /// Names of the outputs, and their element types in the file.
-    pub(super) outputs: Vec<(String, i32)>,
+    pub(super) outputs: Vec<TensorSpec>,
+    pub(super) lowered: Summary,
 }
 
-/// Reads the graph out of the protobuf, which is gone when this returns. `folder` is where external weights lie.
+/// How much of a model was lowered.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    pub(super) programs: usize,
+    pub(super) int8_convolutions: usize,
+    /// The operators that are left to tract, each with a reason.
+    pub(super) left: Vec<(String, String)>,
+}
+
+/// Makes what runs out of the protobuf, which is gone when this returns. `folder` is where external weights lie; without
+/// `kernels` all is left to tract.
 pub(super) fn import(
     mut proto: ModelProto,
     folder: &Path,
     metadata: &BTreeMap<String, String>,
     settings: &Settings,
+    kernels: Option<&'static Kernels>,
+    threads: usize,
 ) -> Result<Imported> {
-    preflight::opset(&proto)?;
+    let opset = preflight::opset(&proto)?;
     let mut graph = proto.graph.take().ok_or_else(|| anyhow!("it holds no graph; export it again"))?;
     external::load(&mut graph, folder)?;
     preflight::check_graph(&graph)?;
     let mut graph = Graph::new(graph)?;
+    preflight::check_scales(&graph)?;
     let input = resolve_input(&mut graph, metadata, settings)?;
-    let outputs = graph.outputs.iter().map(|output| (output.name.clone(), element_type(output))).collect();
+    let outputs: Vec<(String, i32)> =
+        graph.outputs.iter().map(|output| (output.name.clone(), element_type(output))).collect();
     rewrite::rewrite(&mut graph);
+    let Some(kernels) = kernels else {
+        let (graph, outputs) = within_tract(|| typed(proto, graph, &outputs))?;
+        let body = within_tract(|| Body::of_graph(graph, threads))?;
+        return Ok(Imported { body, input, outputs, lowered: Summary::default() });
+    };
+    let port = Port { name: input.0.clone(), dims: input.1.to_vec() };
+    let mut shapes = Shapes { proto: &proto, found: None };
+    let Lowered { mut blueprints, int8_convolutions, left } =
+        lower::lower(&mut graph, &port, (opset, kernels), &mut |graph, name| shapes.of(graph, name));
+    let lowered = Summary { programs: blueprints.len(), int8_convolutions, left };
+    for blueprint in &blueprints {
+        preflight::check_size(&[blueprint.arena_len as i64], elem::UINT8)
+            .map_err(|cause| anyhow!("it needs memory for which it {cause}; export it with a smaller size"))?;
+    }
+    if let Some(outputs) = whole(&graph, &blueprints, &outputs) {
+        let blueprint = blueprints.remove(0);
+        let places = outputs.iter().map(|(spec, index)| (spec.shape.clone(), *index)).collect();
+        let steps = body::step_times(&blueprint.steps);
+        let body = Body::Program { program: Box::new(blueprint.build(kernels, threads)?), steps, outputs: places };
+        let outputs = outputs.into_iter().map(|(spec, _)| spec).collect();
+        return Ok(Imported { body, input, outputs, lowered });
+    }
+    let (graph, outputs) = within_tract(|| typed(proto, graph, &outputs))?;
+    let mut blueprints: Vec<Option<Blueprint>> = blueprints.into_iter().map(Some).collect();
+    for op in graph.nodes().iter().filter_map(|node| node.op_as::<ProgramOp>()) {
+        let blueprint = blueprints.get_mut(op.number).and_then(Option::take);
+        op.fill(blueprint.context("a program stands in the graph twice")?.build(kernels, threads)?);
+    }
+    Ok(Imported { body: within_tract(|| Body::of_graph(graph, threads))?, input, outputs, lowered })
+}
 
-    let mut reader = tract_onnx::onnx().with_ignore_value_info(true);
-    reader.op_register.insert(rewrite::FAKE_QUANTIZE, fake_quantize::build);
-    reader.op_register.insert(rewrite::REQUANTIZE, requantize::build);
+/// The outputs of a model that is one program and nothing else, each with the program's output that it is.
+fn whole(graph: &Graph, blueprints: &[Blueprint], outputs: &[(String, i32)]) -> Option<Vec<(TensorSpec, usize)>> {
+    let ([blueprint], [_]) = (blueprints, graph.nodes.as_slice()) else { return None };
+    let spec = |(name, element): &(String, i32)| {
+        let index = blueprint.outputs.iter().position(|(port, _)| port.name == *name)?;
+        let shape = blueprint.outputs[index].0.dims.clone();
+        Some((TensorSpec { name: name.clone(), shape, element: elem::name(*element) }, index))
+    };
+    outputs.iter().map(spec).collect()
+}
+
+/// tract's own form of the graph, simplified, and its outputs.
+pub(super) fn typed(
+    mut proto: ModelProto,
+    mut graph: Graph,
+    outputs: &[(String, i32)],
+) -> Result<(TypedModel, Vec<TensorSpec>)> {
+    rewrite::compute_on_whole_numbers(&mut graph);
+    let reader = reader();
     preflight::check_operators(&graph, &reader.op_register)?;
     for output in &mut graph.outputs {
         output.r#type = None;
@@ -61,7 +128,59 @@ pub(super) fn import(
     let graph = graph.into_decluttered().map_err(not_understood)?;
     ensure!(graph.inputs.len() == 1, "its outputs do not depend on its input; export it again");
     check_closed(&graph)?;
-    Ok(Imported { graph, input, outputs })
+    let spec = |(index, (name, element)): (usize, &(String, i32))| {
+        let fact = graph.output_fact(index)?;
+        let shape = fact.shape.as_concrete().context("an output's shape is open")?.to_vec();
+        Ok(TensorSpec { name: name.clone(), shape, element: elem::name(*element) })
+    };
+    let outputs = outputs.iter().enumerate().map(spec).collect::<Result<_>>()?;
+    Ok((graph, outputs))
+}
+
+fn reader() -> Onnx {
+    let mut reader = tract_onnx::onnx().with_ignore_value_info(true);
+    reader.op_register.insert(rewrite::FAKE_QUANTIZE, fake_quantize::build);
+    reader.op_register.insert(rewrite::REQUANTIZE, requantize::build);
+    reader.op_register.insert(lower::PROGRAM, op::build);
+    reader
+}
+
+/// The dimensions of tensors of floats that tract finds out about, when somebody asks for them.
+pub(super) struct Shapes<'a> {
+    /// The model without its graph.
+    pub(super) proto: &'a ModelProto,
+    pub(super) found: Option<HashMap<String, Vec<usize>>>,
+}
+
+impl Shapes<'_> {
+    pub(super) fn of(&mut self, graph: &Graph, name: &str) -> Option<Vec<usize>> {
+        let found = self.found.get_or_insert_with(|| within_tract(|| infer(self.proto, graph)).unwrap_or_default());
+        found.get(name).cloned()
+    }
+}
+
+/// The shapes of all tensors of floats that tract can tell.
+fn infer(proto: &ModelProto, graph: &Graph) -> TractResult<HashMap<String, Vec<usize>>> {
+    let mut graph = graph.clone();
+    for output in &mut graph.outputs {
+        output.r#type = None;
+    }
+    let proto = ModelProto { graph: Some(graph.into_proto()), ..proto.clone() };
+    let parsed = reader().parse(&proto, None)?;
+    let (mut model, outlets) = (parsed.model, parsed.outlets_by_name);
+    model.analyse(true)?;
+    let dims = |outlet: OutletId| {
+        let fact = model.outlet_fact(outlet).ok()?;
+        // Programs take floats and nothing else.
+        let shape = fact.shape.concretize().filter(|_| fact.datum_type.concretize() == Some(f32::datum_type()))?;
+        shape.iter().map(|dim| usize::try_from(dim.to_i64().ok()?).ok()).collect::<Option<Vec<usize>>>()
+    };
+    Ok(outlets.into_iter().filter_map(|(name, outlet)| Some((name, dims(outlet)?))).collect())
+}
+
+/// Runs what may panic inside tract: what it panics about it did not understand either.
+fn within_tract<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    guarded(|| Ok(work())).unwrap_or_else(|cause| Err(not_understood(cause)))
 }
 
 /// What tract says, cut to a length that can be read, with what to do.
@@ -76,7 +195,7 @@ pub(super) fn not_understood(cause: TractError) -> anyhow::Error {
 }
 
 /// Finds the picture among the inputs, decides what the file leaves open, and writes it into the graph.
-fn resolve_input(
+pub(super) fn resolve_input(
     graph: &mut Graph,
     metadata: &BTreeMap<String, String>,
     settings: &Settings,

@@ -1,33 +1,41 @@
 //! An ONNX file becomes a [`Session`] that maps a tensor to tensors.
 //!
 //! The only place that names tract. Knows nothing of pictures or of YOLO. On the way in, `file` reads, `preflight`
-//! refuses what cannot be right, `rewrite` brings all kinds of quantization into one form, `import` lets tract infer
-//! and simplify; then tract runs all of it, in float, quantized convolutions on whole numbers.
+//! refuses what cannot be right, `rewrite` brings all kinds of quantization into one form, and `lower` turns what it
+//! knows into a `program` on our own `kernels`, in int8 where the file is quantized. `import` lets tract infer and
+//! simplify what is left, and tract runs it, with the programs as operators in its graph.
 
 mod blocks;
+mod body;
 mod external;
 mod fake_quantize;
 mod file;
 mod import;
+mod kernels;
+mod lower;
+mod op;
 mod preflight;
+mod program;
 mod proto;
 mod report;
 mod requantize;
 mod rewrite;
 
-use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, thread};
+use std::{collections::BTreeMap, fmt, path::Path, thread, time::Duration};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use tract_onnx::{
-    prelude::{IntoTValue, RunOptions, TValue, TVec, TypedModel, TypedSimplePlan, multithread::Executor, tvec},
-    tract_hir::internal::TypedSimpleState,
-};
 
+use body::Body;
 use import::Imported;
+use kernels::Kernels;
 use proto::elem;
+
+pub use program::Pixels;
 
 use crate::guard::guarded;
 
+/// The name that leaves all of a model to tract, where those of instruction sets stand.
+const TRACT: &str = "tract";
 /// More threads than this are a mistake.
 const THREADS_MAX: usize = 256;
 
@@ -38,6 +46,8 @@ pub struct Settings {
     pub threads: Option<usize>,
     /// Height and width of the input, for models whose file leaves them open.
     pub input_size: Option<[usize; 2]>,
+    /// The instruction set to run on, by its name; `tract` leaves all to tract; `None`: the best that the processor has.
+    pub isa: Option<String>,
 }
 
 /// A tensor's name and shape.
@@ -61,6 +71,21 @@ pub struct Tensor {
     pub data: Vec<f32>,
 }
 
+/// A step of an inference, and how long it took once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepTime {
+    /// What the step computes, in the names of the file.
+    pub name: String,
+    /// The kind of its operation.
+    pub kind: &'static str,
+    /// Whether it multiplies whole numbers.
+    pub int8: bool,
+    /// Multiplications that are each added to a sum; zero for steps that do none.
+    pub macs: u64,
+    /// From its start to its end.
+    pub elapsed: Duration,
+}
+
 /// What a model consists of and how it runs, for `andon inspect`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
@@ -78,6 +103,8 @@ pub struct Report {
     pub producer: String,
     /// Number of nodes by operator, as the file has them.
     pub operators: BTreeMap<String, usize>,
+    /// Operators of which at least one is left to tract, each with a reason.
+    pub left_to_tract: Vec<(String, String)>,
 }
 
 /// A loaded model.
@@ -89,10 +116,9 @@ pub struct Session {
     threads: usize,
     input: TensorSpec,
     outputs: Vec<TensorSpec>,
-    plan: Arc<TypedSimplePlan>,
-    state: TypedSimpleState,
-    /// The buffer of the input, filled anew for each run.
-    buffer: Arc<tract_onnx::prelude::Tensor>,
+    /// What the programs run on; `None` where tract runs all.
+    kernels: Option<&'static Kernels>,
+    body: Body,
 }
 
 impl Session {
@@ -140,60 +166,82 @@ impl Session {
         self.report.clone()
     }
 
+    /// The instruction set that it runs on; `tract` where all of it is left to tract.
+    pub fn isa(&self) -> &str {
+        self.kernels.map_or(TRACT, |kernels| kernels.name)
+    }
+
+    /// Runs the model as [`Self::run`] does, and times each step. Of a model of which tract runs a
+    /// part, the whole graph is one step of the kind `tract`, the programs in it included.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn profile(&mut self, input: &[f32]) -> Result<(Vec<Tensor>, Vec<StepTime>)> {
+        self.guarded_run(input.len(), |body| body.profile(input))
+    }
+
+    /// What one thread can multiply and add in a second at most, in whole numbers or in floats, measured now; `None`
+    /// where tract runs all.
+    pub fn peak_macs_per_second(&self, int8: bool) -> Option<f64> {
+        self.kernels.map(|kernels| program::macs_per_second(kernels, int8))
+    }
+
     /// Runs the model on one input, `product(input().shape)` numbers in row-major order, in the units that a float
     /// export of the model takes. Where the file takes bytes (`uint8`), numbers in `0..=1` become `0..=255`.
     ///
     /// # Errors
     /// Where the input has another length, or an operator fails.
     pub fn run(&mut self, input: &[f32]) -> Result<Vec<Tensor>> {
-        let outputs = guarded(|| self.run_plan(input));
-        if outputs.is_err() {
-            // A run that broke off leaves values behind.
-            self.state = self.plan.spawn()?;
+        self.guarded_run(input.len(), |body| body.run(input))
+    }
+
+    /// Whether [`Self::run_pixels`] can be used: where all of a model with three channels runs on our own kernels.
+    pub fn takes_pixels(&self) -> bool {
+        self.body.takes_pixels() && self.input.shape.get(1) == Some(&3)
+    }
+
+    /// Runs the model on a picture of the input's size without making a tensor of it first; the outputs are those of
+    /// [`Self::run`] on the numbers that the pixels stand for.
+    ///
+    /// # Errors
+    /// Where the picture has another size, or the session does not take pixels.
+    pub fn run_pixels(&mut self, pixels: Pixels<'_>) -> Result<Vec<Tensor>> {
+        ensure!(self.takes_pixels(), "model {}: it takes tensors only", self.name);
+        ensure!(pixels.channels.iter().all(|byte| *byte < 3), "model {}: a pixel has three bytes", self.name);
+        self.guarded_run(pixels.rgb.len(), |body| body.run_pixels(pixels))
+    }
+
+    fn guarded_run<T>(&mut self, len: usize, run: impl FnOnce(&mut Body) -> Result<T>) -> Result<T> {
+        let count: usize = self.input.shape.iter().product();
+        let result = guarded(|| {
+            ensure!(len == count, "the input has {len} numbers, not {count}");
+            run(&mut self.body)
+        });
+        if result.is_err() {
+            self.body.recover()?;
         }
-        outputs.with_context(|| format!("model {}: inference failed", self.name))
+        result.with_context(|| format!("model {}: inference failed", self.name))
     }
 
     fn load_file(path: &Path, settings: &Settings) -> Result<Self> {
         let file = file::read(path)?;
         let metadata = report::metadata(&file.proto);
-        let report = report::of(&file.proto);
+        let mut report = report::of(&file.proto);
         let folder = path.parent().unwrap_or(Path::new(""));
-        let Imported { graph, input, outputs } = import::import(file.proto, folder, &metadata, settings)?;
         let threads = thread_count(settings)?;
-        let input_facts = graph.input_fact(0)?.clone();
+        let kernels = match settings.isa.as_deref() {
+            Some(TRACT) => None,
+            isa => Some(kernels::pick(isa)?),
+        };
+        let Imported { body, input, outputs, lowered } =
+            import::import(file.proto, folder, &metadata, settings, kernels, threads)?;
+        report.int8_convolutions = lowered.int8_convolutions;
+        report.left_to_tract = lowered.left;
         let (name, shape, element) = input;
         let input = TensorSpec { name, shape: shape.to_vec(), element: elem::name(element) };
-        let outputs = output_specs(&graph, &outputs)?;
-        let graph = graph.into_optimized().map_err(import::not_understood)?;
-        let options = RunOptions { executor: Some(executor(threads)?), ..RunOptions::default() };
-        let plan = TypedSimplePlan::new_with_options(graph, &options).map_err(import::not_understood)?;
-        let state = plan.spawn()?;
-        let buffer = tract_onnx::prelude::Tensor::zero_dt(input_facts.datum_type, &input.shape)?;
         let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        Ok(Self {
-            name,
-            sha256: file.sha256,
-            metadata,
-            report,
-            threads,
-            input,
-            outputs,
-            plan,
-            state,
-            buffer: Arc::new(buffer),
-        })
-    }
-
-    fn run_plan(&mut self, input: &[f32]) -> Result<Vec<Tensor>> {
-        let count: usize = self.input.shape.iter().product();
-        ensure!(input.len() == count, "the input has {} numbers, not {count}", input.len());
-        if Arc::get_mut(&mut self.buffer).is_none() {
-            self.buffer = Arc::new(tract_onnx::prelude::Tensor::zero_dt(self.buffer.datum_type(), &self.input.shape)?);
-        }
-        fill(Arc::get_mut(&mut self.buffer).context("the input is still in use")?, input)?;
-        let outputs: TVec<TValue> = self.state.run(tvec!(self.buffer.clone().into_tvalue()))?;
-        outputs.into_iter().map(|output| to_floats(&output)).collect()
+        let kernels = kernels.filter(|_| lowered.programs > 0);
+        Ok(Self { name, sha256: file.sha256, metadata, report, threads, input, outputs, kernels, body })
     }
 }
 
@@ -217,46 +265,8 @@ fn one_line(cause: &anyhow::Error) -> String {
     )
 }
 
-/// Writes the input into the tensor that the graph takes.
-fn fill(tensor: &mut tract_onnx::prelude::Tensor, input: &[f32]) -> Result<()> {
-    let mut plain = tensor.try_as_plain_ram_mut()?;
-    if let Ok(bytes) = plain.as_slice_mut::<u8>() {
-        for (byte, number) in bytes.iter_mut().zip(input) {
-            *byte = (number * 255.0).round_ties_even() as u8;
-        }
-    } else if let Ok(doubles) = plain.as_slice_mut::<f64>() {
-        doubles.iter_mut().zip(input).for_each(|(double, number)| *double = f64::from(*number));
-    } else {
-        plain.as_slice_mut::<f32>()?.copy_from_slice(input);
-    }
-    Ok(())
-}
-
-fn to_floats(output: &TValue) -> Result<Tensor> {
-    let floats = output.cast_to::<f32>()?;
-    let data = floats.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
-    Ok(Tensor { shape: output.shape().to_vec(), data })
-}
-
-fn output_specs(graph: &TypedModel, outputs: &[(String, i32)]) -> Result<Vec<TensorSpec>> {
-    let spec = |(index, (name, element)): (usize, &(String, i32))| {
-        let fact = graph.output_fact(index)?;
-        let shape = fact.shape.as_concrete().context("an output's shape is open")?.to_vec();
-        Ok(TensorSpec { name: name.clone(), shape, element: elem::name(*element) })
-    };
-    outputs.iter().enumerate().map(spec).collect()
-}
-
 fn thread_count(settings: &Settings) -> Result<usize> {
     let threads = settings.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
     ensure!((1..=THREADS_MAX).contains(&threads), "{threads} threads are not possible; state 1 to {THREADS_MAX}");
     Ok(threads)
-}
-
-/// The threads that tract shares out its loops to: a pool of its own for each session.
-fn executor(threads: usize) -> Result<Executor> {
-    Ok(match threads {
-        1 => Executor::SingleThread,
-        _ => Executor::multithread_with_name(threads, "inference"),
-    })
 }

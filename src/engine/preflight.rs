@@ -8,7 +8,7 @@ use tract_onnx::{
     pb::{GraphProto, ModelProto, NodeProto, TensorProto, attribute_proto::AttributeType},
 };
 
-use super::proto::{Graph, elem, element_count, integers, node_name};
+use super::proto::{Graph, elem, element_count, floats, integers, node_name};
 
 /// A larger tensor is refused, constants and activations alike.
 pub(super) const TENSOR_BYTES_MAX: usize = 1 << 30;
@@ -31,6 +31,12 @@ pub(super) fn check_graph(graph: &GraphProto) -> Result<()> {
     ensure!(graph.node.len() <= NODES_MAX, "it has {} nodes, more than {NODES_MAX}; simplify it", graph.node.len());
     graph.initializer.iter().try_for_each(check_constant)?;
     for node in &graph.node {
+        ensure!(
+            !node.op_type.starts_with("Andon"),
+            "operator {} (node {:?}) is not supported; export the model without it",
+            node.op_type,
+            node_name(node)
+        );
         ensure!(!node.output.is_empty(), "node {:?} has no output; export it again", node_name(node));
         for attribute in &node.attribute {
             attribute.t.iter().chain(&attribute.tensors).try_for_each(check_constant)?;
@@ -63,6 +69,28 @@ pub(super) fn check_operators(graph: &Graph, known: &OnnxOpRegister) -> Result<(
             let sizes: Vec<i64> = sizes.iter().map(|size| (*size).max(1)).collect();
             check_size(&sizes, elem::FLOAT)
                 .map_err(|cause| anyhow!("node {:?} {cause}; export it again", node_name(node)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the scales of quantizers are numbers that anything can be divided by.
+pub(super) fn check_scales(graph: &Graph) -> Result<()> {
+    for node in &graph.nodes {
+        let op = node.op_type.as_str();
+        let positions: Vec<usize> = match op {
+            "QuantizeLinear" | "DequantizeLinear" => vec![1],
+            "QLinearConv" | "QLinearMatMul" | "QLinearAdd" | "QLinearMul" => vec![1, 4, 6],
+            "QLinearConcat" => [0].into_iter().chain((3..node.input.len()).step_by(3)).collect(),
+            "QGemm" => vec![1, 4, 7],
+            _ if op.starts_with("QLinear") => vec![1, 3],
+            _ => continue,
+        };
+        let constants = positions.iter().filter_map(|at| graph.constants.get(node.input.get(*at)?));
+        for scales in constants.filter_map(floats) {
+            if let Some(scale) = scales.iter().find(|scale| !(scale.is_finite() && **scale > 0.0)) {
+                bail!("node {:?} has the scale {scale}; it is damaged, quantize it again", node_name(node));
+            }
         }
     }
     Ok(())

@@ -175,6 +175,7 @@ pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
 }
 
 /// A graph in the making: constants by name, nodes in an order in which each comes after what it reads.
+#[derive(Clone)]
 pub(super) struct Graph {
     /// The nodes.
     pub(super) nodes: Vec<NodeProto>,

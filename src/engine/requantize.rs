@@ -16,11 +16,7 @@ use tract_onnx::{
     },
 };
 
-use super::proto::attribute;
-
-/// Adding and subtracting 1.5 × 2²³ rounds to whole numbers, halves to even, for what is below 2²². Unlike
-/// `round_ties_even` it is compiled to vector instructions everywhere.
-pub(super) const ROUND: f32 = 12_582_912.0;
+use super::{kernels::loops::ROUND, proto::attribute};
 
 /// A table has one entry for each integer of a byte.
 pub(super) const TABLE_LEN: usize = 256;

@@ -11,6 +11,16 @@ pub enum Encoding {
     BgrBytes,
 }
 
+impl Encoding {
+    /// Which byte of an RGB pixel each channel is, and the number that each byte stands for.
+    pub fn levels(self) -> ([usize; 3], [f32; 256]) {
+        match self {
+            Self::RgbUnit => ([0, 1, 2], std::array::from_fn(|level| level as f32 / 255.0)),
+            Self::BgrBytes => ([2, 1, 0], std::array::from_fn(|level| level as f32)),
+        }
+    }
+}
+
 /// Writes a picture as planes of floats (NCHW, `3 × height × width`), as the model wants them.
 ///
 /// # Panics

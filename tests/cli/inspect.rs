@@ -20,6 +20,9 @@ fn a_model_is_described_for_programs() {
     assert_eq!((&about["opset"], &about["quantization"]), (&json!(17), &json!("float")));
     assert_eq!((&about["convolutions"], &about["int8_convolutions"]), (&json!(1), &json!(0)));
     assert_eq!(about["operators"]["Conv"], 1);
+    let left = about["left_to_tract"].as_array().unwrap();
+    assert!(left.iter().any(|left| left["operator"] == "TopK"), "{left:?}");
+    assert!(left.iter().all(|left| left["reason"].as_str().is_some_and(|reason| !reason.is_empty())), "{left:?}");
     assert_eq!(about["metadata"]["author"], "andon tests");
     assert_eq!(about["sha256"].as_str().map(str::len), Some(64));
 }

@@ -69,7 +69,8 @@ struct Limits {
 fn compare(case: &Path) -> Result<String, String> {
     let model = fs::read_to_string(case.join("model.txt")).map_err(|cause| cause.to_string())?;
     let input = npy::read(&case.join("input.npy"));
-    let settings = Settings { threads: Some(1), input_size: Some([input.shape[2], input.shape[3]]) };
+    let isa = std::env::var("ANDON_ISA").ok();
+    let settings = Settings { threads: Some(1), input_size: Some([input.shape[2], input.shape[3]]), isa };
     let mut session = Session::load(Path::new(model.trim()), &settings).map_err(|cause| cause.to_string())?;
     assert_eq!(session.input().shape, input.shape);
     let outputs = session.run(&input.data).map_err(|cause| format!("{cause:#}"))?;

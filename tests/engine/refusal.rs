@@ -12,7 +12,7 @@ use crate::util::{
 
 /// Why a file is refused: one line that begins with the file's name.
 fn refusal(path: &Path) -> String {
-    let cause = Session::load(path, &Settings { threads: Some(1), input_size: None }).unwrap_err();
+    let cause = Session::load(path, &Settings { threads: Some(1), ..Settings::default() }).unwrap_err();
     let text = format!("{cause:#}");
     assert!(text.starts_with(&format!("model {}: ", path.display())), "{text}");
     assert!(!text.contains('\n') && text.contains("; "), "{text}");
@@ -148,7 +148,7 @@ fn a_cut_file_is_refused() {
     let author = bytes.windows(6).position(|window| window == b"author").unwrap();
     for length in (0..bytes.len()).step_by(7) {
         let (_folder, path) = stored(&bytes[..length]);
-        if let Err(cause) = Session::load(&path, &Settings { threads: Some(1), input_size: None }) {
+        if let Err(cause) = Session::load(&path, &Settings { threads: Some(1), ..Settings::default() }) {
             assert!(!format!("{cause:#}").contains('\n'));
         } else {
             assert!(length + 60 > author, "{length} of {} bytes load", bytes.len());
@@ -172,7 +172,7 @@ fn a_damaged_file_does_no_harm() {
             damaged[position] ^= 1 << (random >> 29);
             fs::write(&path, &damaged).unwrap();
             let started = Instant::now();
-            match Session::load(&path, &Settings { threads: Some(1), input_size: None }) {
+            match Session::load(&path, &Settings { threads: Some(1), ..Settings::default() }) {
                 Ok(mut session) => {
                     let input = vec![0.5; session.input().shape.iter().product()];
                     drop(session.run(&input));

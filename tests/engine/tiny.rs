@@ -90,7 +90,7 @@ fn open_sizes_come_from_the_user_or_are_asked_for() {
 fn threads_do_not_change_the_answer() {
     let (_folder, path) = stored(&tiny_yolo(TinyYolo { input_size: [640, 640], ..TinyYolo::default() }));
     let run = |threads| {
-        let mut session = Session::load(&path, &Settings { threads: Some(threads), input_size: None }).unwrap();
+        let mut session = Session::load(&path, &Settings { threads: Some(threads), ..Settings::default() }).unwrap();
         assert_eq!(session.threads(), threads);
         session.run(&picture(640, 640)).unwrap()
     };

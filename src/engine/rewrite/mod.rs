@@ -7,7 +7,7 @@
 //!   ([`qoperator`]);
 //! - integer constants become floats, and a `QuantizeLinear` with its `DequantizeLinear`s becomes one operator that
 //!   clamps and rounds ([`qdq`]);
-//! - convolutions between such operators compute on whole numbers ([`whole`]).
+//! - convolutions between such operators that are left to tract compute on whole numbers ([`whole`]).
 //!
 //! Works on the protobuf, before tract sees it, since tract runs what is left here slowly, differently or not at all.
 //! A pattern that is not recognised stays as it is.
@@ -17,6 +17,8 @@ mod qdq;
 mod qoperator;
 mod whole;
 
+use std::collections::HashMap;
+
 use tract_onnx::pb::{NodeProto, TensorProto, ValueInfoProto, type_proto::Value};
 
 use super::proto::{Graph, elem, float_tensor, floats};
@@ -24,15 +26,36 @@ use super::proto::{Graph, elem, float_tensor, floats};
 pub(super) use qdq::FAKE_QUANTIZE;
 pub(super) use whole::REQUANTIZE;
 
-/// Rewrites the graph in place.
+/// Brings the graph into the one form.
 pub(super) fn rewrite(graph: &mut Graph) {
     float_for_half(graph);
     dynamic::to_float(graph);
     qoperator::to_float(graph);
     qdq::fold_constants(graph);
     qdq::round_in_place(graph);
+    bypass_identities(graph);
+    graph.sweep();
+}
+
+/// Lets tract compute the convolutions that are left between quantizers on whole numbers.
+pub(super) fn compute_on_whole_numbers(graph: &mut Graph) {
     whole::lower(graph);
     graph.sweep();
+}
+
+/// Lets everything read what an `Identity` reads.
+fn bypass_identities(graph: &mut Graph) {
+    let mut origin: HashMap<String, String> = HashMap::new();
+    for node in &mut graph.nodes {
+        for input in &mut node.input {
+            if let Some(name) = origin.get(input) {
+                input.clone_from(name);
+            }
+        }
+        if node.op_type == "Identity" {
+            origin.insert(node.output[0].clone(), node.input[0].clone());
+        }
+    }
 }
 
 /// Computes in `f32` what the file computes in 16 bits: no processor here is faster in half floats through tract, and

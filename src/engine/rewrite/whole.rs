@@ -14,6 +14,7 @@ use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto, attribute_proto::At
 use super::{
     super::{
         fake_quantize::FakeQuantize,
+        kernels::loops::logistic,
         proto::{Graph, attribute, float_attribute, float_tensor, floats, node, node_name},
         requantize::{TABLE_LEN, multiplier},
     },
@@ -25,25 +26,8 @@ pub(in crate::engine) const REQUANTIZE: &str = "AndonRequantize";
 
 /// Rewrites what matches.
 pub(super) fn lower(graph: &mut Graph) {
-    bypass_identities(graph);
     convolutions(graph);
     activations(graph);
-}
-
-/// Lets everything read what an `Identity` reads.
-fn bypass_identities(graph: &mut Graph) {
-    let mut origin: HashMap<String, String> = HashMap::new();
-    for node in &mut graph.nodes {
-        for input in &mut node.input {
-            if let Some(name) = origin.get(input) {
-                input.clone_from(name);
-            }
-        }
-        if node.op_type == "Identity" {
-            origin.insert(node.output[0].clone(), node.input[0].clone());
-        }
-    }
-    graph.sweep();
 }
 
 /// A convolution between two quantizers.
@@ -271,33 +255,9 @@ fn numbers(requantize: &NodeProto) -> Option<Vec<f32>> {
     (count <= TABLE_LEN).then(|| (0..count).map(|at| (low + at as f32) * step).collect())
 }
 
-/// The logistic function as onnxruntime computes it (`MlasComputeLogistic`, the rational function of Eigen), each step
-/// with its rounding: a quantizer behind it then decides ties as onnxruntime does.
-fn logistic(x: f32) -> f32 {
-    const NUMERATOR: [f32; 5] = [4.370_310_3e-11, 1.156_274_3e-7, 6.085_748_6e-5, 8.513_771e-3, 0.248_287_95];
-    const DENOMINATOR: [f32; 6] =
-        [6.102_474e-13, 5.761_021_4e-9, 6.291_068e-6, 1.701_988_2e-3, 0.116_817_66, 0.993_151_9];
-    let x = x.clamp(-18.0, 18.0);
-    let squared = x * x;
-    let at = |polynomial: &[f32]| {
-        polynomial[1..].iter().fold(polynomial[0], |sum, coefficient| sum.mul_add(squared, *coefficient))
-    };
-    (at(&NUMERATOR) * x / at(&DENOMINATOR) + 0.5).clamp(0.0, 1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_logistic_function_is_near_its_definition() {
-        for step in -400..=400 {
-            let x = step as f32 * 0.05;
-            let exact = 1.0 / (1.0 + (-f64::from(x)).exp());
-            assert!((f64::from(logistic(x)) - exact).abs() < 3e-7, "{x}: {} instead of {exact}", logistic(x));
-        }
-        assert_eq!([logistic(0.0), logistic(f32::MAX), logistic(f32::MIN)], [0.5, 1.0, 0.0]);
-    }
 
     #[test]
     fn a_bias_of_integers_is_whole_again() {
