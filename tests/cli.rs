@@ -1,5 +1,6 @@
 //! The binary as its users meet it: formats, exit codes, and one sentence for everything that goes wrong.
 
+mod bench;
 mod detect;
 mod devices;
 mod expected;

@@ -3,6 +3,7 @@
 //! A command returns what it came to; here that becomes an exit code, and an error becomes one sentence on stderr.
 //! Commands print data on stdout and leave all work to the library.
 
+mod bench;
 mod check;
 #[cfg_attr(not(feature = "demo-broker"), path = "no_demo.rs")]
 mod demo;
@@ -34,13 +35,15 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 wrong use.
-ANDON_LOG=andon=debug (or info, warn, error) says more or less on stderr.";
+ANDON_LOG=andon=debug (or info, warn, error) says more or less on stderr.
+ANDON_ISA=NAME runs models on that instruction set, where the processor has it (for comparisons).";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
     Detect(detect::Args),
     Inspect(inspect::Args),
+    Bench(bench::Args),
     Check(check::Args),
     Devices(devices::Args),
 }
@@ -83,6 +86,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Detect(args) => detect::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Devices(args) => devices::run(args),
     });
     ExitCode::from(match outcome {
