@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+import pictures
+
 MODELS = [(640, 640), (416, 416), (640, 384), (224, 224), (33, 47)]
 SIZES = [
     (1, 1), (1, 7), (7, 1), (2, 3), (3, 2), (1, 640), (640, 1), (17, 13), (63, 65), (127, 31), (31, 127), (199, 401),
@@ -37,28 +39,6 @@ def smooth(rng, width, height):
         x1, y1 = rng.integers(0, width), rng.integers(0, height)
         picture[y1:y1 + rng.integers(1, 80), x1:x1 + rng.integers(1, 80)] = rng.integers(0, 256, 3)
     return np.clip(picture + rng.normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
-
-
-def letterbox(picture, width, height):
-    """Scaled to fit, centred, padded with 114, as Ultralytics documents it."""
-    h, w = picture.shape[:2]
-    scale = min(height / h, width / w)
-    w1, h1 = max(1, round(w * scale)), max(1, round(h * scale))
-    if (w1, h1) != (w, h):
-        picture = cv2.resize(picture, (w1, h1), interpolation=cv2.INTER_LINEAR)
-    dx, dy = (width - w1) / 2, (height - h1) / 2
-    top, bottom, left, right = round(dy - 0.1), round(dy + 0.1), round(dx - 0.1), round(dx + 0.1)
-    return cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(114, 114, 114))
-
-
-def top_left(picture, width, height):
-    """Scaled to fit, at the top left, padded with 114, as YOLOX does."""
-    h, w = picture.shape[:2]
-    scale = min(height / h, width / w)
-    w1, h1 = max(1, int(w * scale)), max(1, int(h * scale))
-    out = np.full((height, width, 3), 114, np.uint8)
-    out[:h1, :w1] = cv2.resize(picture, (w1, h1), interpolation=cv2.INTER_LINEAR)
-    return out
 
 
 def crop_center(picture, width, height):
@@ -89,31 +69,31 @@ class Cases:
         self.lines.append(f"{kind} {source} {name} {width} {height}")
 
 
-def write_fits(cases, pictures):
-    for name, picture in pictures.items():
+def write_fits(cases, seeded):
+    for name, picture in seeded.items():
         Image.fromarray(picture).save(cases.folder / name, compress_level=1)
         for width, height in MODELS:
-            cases.add("letterbox", name, letterbox(picture, width, height), width, height)
-            cases.add("top-left", name, top_left(picture, width, height), width, height)
+            cases.add("letterbox", name, pictures.letterbox(picture, height, width, True), width, height)
+            cases.add("top-left", name, pictures.letterbox(picture, height, width, False), width, height)
             # Pillow resizes very tall pictures along y first, which rounds otherwise; andon always goes along x first.
             if max(picture.shape[:2]) / min(picture.shape[:2]) < 100:
                 cases.add("crop", name, crop_center(picture, width, height), width, height)
 
 
-def write_jpegs(cases, pictures, photos):
+def write_jpegs(cases, seeded, photos):
     def add(name, data):
         (cases.folder / name).write_bytes(data)
         cases.add("jpeg", name, cv2.imread(str(cases.folder / name))[:, :, ::-1])
 
     factors = {"444": 0x111111, "422": 0x211111, "420": 0x221111, "440": 0x121111, "411": 0x411111}
-    for index, picture in enumerate(list(pictures.values())[::2]):
+    for index, picture in enumerate(list(seeded.values())[::2]):
         for sampling, factor in factors.items():
             for progressive in (0, 1):
                 options = [cv2.IMWRITE_JPEG_QUALITY, 80, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor,
                            cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_RST_INTERVAL, index % 3]
                 data = cv2.imencode(".jpg", picture[:, :, ::-1], options)[1].tobytes()
                 add(f"{index}-{sampling}-{progressive}.jpg", data)
-    some = pictures["smooth-199x401.png"]
+    some = seeded["smooth-199x401.png"]
     data = cv2.imencode(".jpg", some[:, :, ::-1])[1].tobytes()
     for orientation in range(1, 9):
         add(f"exif-{orientation}.jpg", exif(data, orientation))
@@ -133,7 +113,7 @@ def write_yuv(cases, rng):
             cases.add(kind, name, cv2.cvtColor(data, code), width, height)
 
 
-def print_times(pictures):
+def print_times(seeded):
     def milliseconds(work):
         times = []
         for _ in range(40):
@@ -143,10 +123,10 @@ def print_times(pictures):
         return f"min {min(times) * 1e3:.2f} median {sorted(times)[20] * 1e3:.2f} ms"
 
     for size in ("1280x720", "1920x1080"):
-        picture = pictures[f"smooth-{size}.png"]
+        picture = seeded[f"smooth-{size}.png"]
         jpeg = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
-        print(f"cv2 letterbox {size} to 640x640:", milliseconds(lambda: letterbox(picture, 640, 640)))
-        print(f"cv2 letterbox {size} to 608x608:", milliseconds(lambda: letterbox(picture, 608, 608)))
+        print(f"cv2 letterbox {size} to 640x640:", milliseconds(lambda: pictures.letterbox(picture, 640, 640, True)))
+        print(f"cv2 letterbox {size} to 608x608:", milliseconds(lambda: pictures.letterbox(picture, 608, 608, True)))
         print(f"cv2 imdecode {size}:", milliseconds(lambda: cv2.imdecode(jpeg, cv2.IMREAD_COLOR)))
         height, width = picture.shape[:2]
         packed = np.zeros((height, width, 2), np.uint8) + 77
@@ -162,16 +142,16 @@ def main():
     arguments.folder.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     rng = np.random.default_rng(20)
-    pictures = {}
+    seeded = {}
     for width, height in SIZES:
-        pictures[f"noise-{width}x{height}.png"] = rng.integers(0, 256, (height, width, 3), np.uint8)
-        pictures[f"smooth-{width}x{height}.png"] = smooth(rng, width, height)
+        seeded[f"noise-{width}x{height}.png"] = rng.integers(0, 256, (height, width, 3), np.uint8)
+        seeded[f"smooth-{width}x{height}.png"] = smooth(rng, width, height)
     if arguments.time:
-        print_times(pictures)
+        print_times(seeded)
         return
     cases = Cases(arguments.folder)
-    write_fits(cases, pictures)
-    write_jpegs(cases, pictures, sorted(arguments.photos.glob("*.jpg")) if arguments.photos else [])
+    write_fits(cases, seeded)
+    write_jpegs(cases, seeded, sorted(arguments.photos.glob("*.jpg")) if arguments.photos else [])
     write_yuv(cases, rng)
     (arguments.folder / "cases.txt").write_text("\n".join(cases.lines) + "\n")
     print(f"OpenCV {cv2.__version__}, Pillow {Image.__version__}: {len(cases.lines)} cases in {arguments.folder}")

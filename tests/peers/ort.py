@@ -17,23 +17,9 @@ import pathlib
 import cv2
 import numpy
 import onnxruntime
+import pictures
 
 DTYPES = {"tensor(float)": numpy.float32, "tensor(float16)": numpy.float16, "tensor(uint8)": numpy.uint8}
-
-
-def letterbox(image, height, width, centred):
-    """The image scaled to fit and padded with grey 114, and nothing else."""
-    scale = min(height / image.shape[0], width / image.shape[1])
-    new_width, new_height = round(image.shape[1] * scale), round(image.shape[0] * scale)
-    if (new_height, new_width) != image.shape[:2]:
-        image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
-    left = (width - new_width) / 2 if centred else 0
-    top = (height - new_height) / 2 if centred else 0
-    out = numpy.full((height, width, 3), 114, numpy.uint8)
-    y, x = round(top - 0.1), round(left - 0.1)
-    y, x = max(y, 0), max(x, 0)
-    out[y : y + new_height, x : x + new_width] = image
-    return out
 
 
 def reference(image, height, width, channels, ultralytics):
@@ -42,10 +28,8 @@ def reference(image, height, width, channels, ultralytics):
         noise = numpy.random.default_rng(0).random((height // 8 + 1, width // 8 + 1, 3))
         picture = cv2.resize((noise * 255).astype(numpy.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
     else:
-        picture = letterbox(cv2.imread(str(image)), height, width, ultralytics)
-    planes = picture[:, :, ::-1] if ultralytics else picture
-    planes = numpy.ascontiguousarray(planes.transpose(2, 0, 1)[None, :channels]).astype(numpy.float32)
-    return planes / 255 if ultralytics else planes
+        picture = pictures.letterbox(pictures.read(image), height, width, ultralytics)
+    return pictures.planes(picture, ultralytics)[:, :channels]
 
 
 def run(model, image, out, size):
@@ -55,7 +39,7 @@ def run(model, image, out, size):
     given = session.get_inputs()[0]
     dims = [dim if isinstance(dim, int) else None for dim in given.shape]
     height, width = dims[2] or size[0], dims[3] or size[1]
-    ultralytics = "names" in session.get_modelmeta().custom_metadata_map or image is None
+    ultralytics = pictures.is_ultralytics(session) or image is None
     tensor = reference(image, height, width, dims[1] or 3, ultralytics)
     dtype = DTYPES[given.type]
     fed = numpy.rint(tensor * 255).astype(dtype) if dtype == numpy.uint8 else tensor.astype(dtype)
