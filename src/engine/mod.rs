@@ -28,6 +28,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use body::Body;
 use import::Imported;
 use kernels::Kernels;
+use program::ProgramError;
 use proto::elem;
 
 pub use program::Pixels;
@@ -233,8 +234,15 @@ impl Session {
             Some(TRACT) => None,
             isa => Some(kernels::pick(isa)?),
         };
-        let Imported { body, input, outputs, lowered } =
-            import::import(file.proto, folder, &metadata, settings, kernels, threads)?;
+        let imported = match import::import(file.proto, folder, &metadata, settings, kernels, threads) {
+            // A fault of ours, found before it does harm.
+            Err(fault) if fault.is::<ProgramError>() => {
+                log::warn!("model {}: {fault:#}; all of it is left to tract", path.display());
+                import::import(file::read(path)?.proto, folder, &metadata, settings, None, threads)?
+            }
+            other => other?,
+        };
+        let Imported { body, input, outputs, lowered } = imported;
         report.int8_convolutions = lowered.int8_convolutions;
         report.left_to_tract = lowered.left;
         let (name, shape, element) = input;

@@ -46,6 +46,7 @@ pub(in crate::engine) type LookUpRows = unsafe fn(*const u8, usize, *mut u8, usi
 
 /// Instruction sets for which the compiler vectorizes the [`loops`]; a level is only named where it was detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "other processors have the baseline only"))]
 pub(in crate::engine) enum Level {
     /// What every machine of the target has (on AArch64 that is NEON).
     Baseline,

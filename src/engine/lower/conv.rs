@@ -6,6 +6,7 @@ use super::{
     super::{
         kernels::{Kernels, Packed, TileKernel, pack_bytes, pack_floats},
         program::{self, Block, Conv, Depthwise, DepthwiseWeights, Weights},
+        proto::node_name,
         requantize::multiplier,
     },
     Refused,
@@ -71,9 +72,9 @@ pub(super) fn lower(builder: &mut Builder, conv: Convolution<'_>, input: ValueId
     let integers = grid.and_then(|grid| Integers::of(&conv, &grid, signed).map(|integers| (grid, integers)));
     let is_int8 = integers.is_some();
     let form = integers.as_ref().map_or(Form::Floats, |(grid, _)| Form::Codes(*grid));
-    let zero = grid.map_or(0, |grid| grid.zero());
+    let zero = form.zero();
 
-    let name = super::super::proto::node_name(conv.node).to_owned();
+    let name = node_name(conv.node).to_owned();
     let tensor = builder.demand(input, form)?;
     let tensor = builder.as_plane(&name, tensor, zero);
     let tensor = builder.with_border(&name, tensor, geometry.border([height, width]), zero);
