@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tract_onnx::{
     Onnx,
-    pb::{ModelProto, TensorShapeProto, ValueInfoProto, tensor_shape_proto, type_proto::Value},
+    pb::{ModelProto, TensorShapeProto, tensor_shape_proto, type_proto::Value},
     prelude::*,
     tract_hir::infer::Factoid,
 };
@@ -21,7 +21,7 @@ use super::{
     lower::{self, Blueprint, Lowered, Port},
     op::{self, ProgramOp},
     preflight,
-    proto::{Graph, elem},
+    proto::{Graph, elem, element_type},
     requantize, rewrite,
 };
 use crate::guard::guarded;
@@ -267,14 +267,6 @@ fn known_dim(dim: &tensor_shape_proto::Dimension) -> Option<i64> {
     match &dim.value {
         Some(tensor_shape_proto::dimension::Value::DimValue(value)) if *value > 0 => Some(*value),
         _ => None,
-    }
-}
-
-/// The element type that the file declares; zero where it declares none.
-fn element_type(info: &ValueInfoProto) -> i32 {
-    match info.r#type.as_ref().and_then(|kind| kind.value.as_ref()) {
-        Some(Value::TensorType(tensor)) => tensor.elem_type,
-        None => 0,
     }
 }
 

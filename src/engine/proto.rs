@@ -6,7 +6,9 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tract_onnx::{
-    pb::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, attribute_proto::AttributeType},
+    pb::{
+        AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, attribute_proto::AttributeType, type_proto,
+    },
     prelude::f16,
 };
 
@@ -153,6 +155,14 @@ pub(super) fn node_name(node: &NodeProto) -> &str {
     match node.name.as_str() {
         "" => node.output.first().map_or("", String::as_str),
         name => name,
+    }
+}
+
+/// The element type that the file declares; zero where it declares none.
+pub(super) fn element_type(info: &ValueInfoProto) -> i32 {
+    match info.r#type.as_ref().and_then(|kind| kind.value.as_ref()) {
+        Some(type_proto::Value::TensorType(tensor)) => tensor.elem_type,
+        None => 0,
     }
 }
 

@@ -11,6 +11,7 @@ mod compute;
 mod conv;
 mod demand;
 mod draft;
+mod functions;
 mod grid;
 mod node;
 mod rearrange;

@@ -8,13 +8,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use tract_onnx::pb::{AttributeProto, NodeProto, attribute_proto::AttributeType};
 
 use super::{
-    super::proto::{Graph, elem, reads},
+    super::proto::{Graph, elem, element_type, reads},
     Blueprint, PROGRAM, Port, Refusals,
 };
 
 /// The stage of each node; those in `left` are left to tract.
 pub(super) fn sort(graph: &Graph, left: &HashMap<usize, String>) -> Vec<usize> {
-    let is_float = |input: &tract_onnx::pb::ValueInfoProto| input_element(input) == elem::FLOAT;
+    let is_float = |input: &tract_onnx::pb::ValueInfoProto| element_type(input) == elem::FLOAT;
     let first = if graph.inputs.iter().all(is_float) { 0 } else { 1 };
     let mut stage_of: HashMap<&str, usize> = graph.inputs.iter().map(|input| (input.name.as_str(), first)).collect();
     let mut stages = Vec::with_capacity(graph.nodes.len());
@@ -49,7 +49,7 @@ pub(super) fn inputs(
             continue;
         }
         let dims = match graph.inputs.iter().find(|input| input.name == name) {
-            Some(info) => (name == input.name && input_element(info) == elem::FLOAT).then(|| input.dims.clone()),
+            Some(info) => (name == input.name && element_type(info) == elem::FLOAT).then(|| input.dims.clone()),
             None => shape_of(graph, name),
         };
         match dims {
@@ -105,13 +105,5 @@ fn node(number: usize, blueprint: &Blueprint) -> NodeProto {
         output: blueprint.outputs.iter().map(|(port, _)| port.name.clone()).collect(),
         attribute,
         ..NodeProto::default()
-    }
-}
-
-fn input_element(input: &tract_onnx::pb::ValueInfoProto) -> i32 {
-    use tract_onnx::pb::type_proto::Value;
-    match input.r#type.as_ref().and_then(|kind| kind.value.as_ref()) {
-        Some(Value::TensorType(tensor)) => tensor.elem_type,
-        None => 0,
     }
 }
