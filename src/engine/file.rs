@@ -25,7 +25,12 @@ pub(super) struct OnnxFile {
 
 /// Reads and parses a file. Its bytes are gone when this returns.
 pub(super) fn read(path: &Path) -> Result<OnnxFile> {
-    let mut bytes = Hashed { inner: open(path)?.take(FILE_BYTES_MAX), hash: Sha256::new(), head: Vec::new() };
+    parse(open(path)?.take(FILE_BYTES_MAX))
+}
+
+/// Parses what a file holds.
+pub(super) fn parse(inner: impl Read) -> Result<OnnxFile> {
+    let mut bytes = Hashed { inner, hash: Sha256::new(), head: Vec::new() };
     let parsed = tract_onnx::onnx().proto_model_for_read(&mut bytes);
     let proto = parsed.map_err(|cause| match cause.downcast_ref::<io::Error>() {
         Some(cause) => anyhow!("it cannot be read ({cause}); check the disk or copy it again"),

@@ -154,9 +154,14 @@ pub(super) struct Shapes<'a> {
 
 impl Shapes<'_> {
     pub(super) fn of(&mut self, graph: &Graph, name: &str) -> Option<Vec<usize>> {
-        let found = self.found.get_or_insert_with(|| within_tract(|| infer(self.proto, graph)).unwrap_or_default());
+        let found = self.found.get_or_insert_with(|| all_shapes(self.proto, graph));
         found.get(name).cloned()
     }
+}
+
+/// The dimensions of all tensors of floats that tract can tell.
+pub(super) fn all_shapes(proto: &ModelProto, graph: &Graph) -> HashMap<String, Vec<usize>> {
+    within_tract(|| infer(proto, graph)).unwrap_or_default()
 }
 
 /// The shapes of all tensors of floats that tract can tell.

@@ -10,13 +10,14 @@ mod body;
 mod external;
 mod fake_quantize;
 mod file;
+pub(crate) mod float_file;
 mod import;
 mod kernels;
 mod lower;
 mod op;
 mod preflight;
 mod program;
-mod proto;
+pub(crate) mod proto;
 mod report;
 mod requantize;
 mod rewrite;
@@ -26,6 +27,7 @@ use std::{collections::BTreeMap, fmt, path::Path, thread, time::Duration};
 use anyhow::{Context, Result, anyhow, ensure};
 
 use body::Body;
+use file::OnnxFile;
 use import::Imported;
 use kernels::Kernels;
 use program::ProgramError;
@@ -128,8 +130,19 @@ impl Session {
     /// # Errors
     /// Where the file is no ONNX, is cut short, or has an operator that cannot run; says which and what to do.
     pub fn load(path: &Path, settings: &Settings) -> Result<Self> {
-        guarded(|| Self::load_file(path, settings))
+        let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let folder = path.parent().unwrap_or(Path::new(""));
+        guarded(|| Self::build(name, folder, || file::read(path), settings))
             .map_err(|cause| anyhow!("model {}: {}", path.display(), one_line(&cause)))
+    }
+
+    /// Loads an ONNX file that lies in memory, all of its weights included.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn from_bytes(name: &str, bytes: &[u8], settings: &Settings) -> Result<Self> {
+        guarded(|| Self::build(name.to_owned(), Path::new(""), || file::parse(bytes), settings))
+            .map_err(|cause| anyhow!("model {name}: {}", one_line(&cause)))
     }
 
     /// The file's name without its extension.
@@ -224,11 +237,11 @@ impl Session {
         result.with_context(|| format!("model {}: inference failed", self.name))
     }
 
-    fn load_file(path: &Path, settings: &Settings) -> Result<Self> {
-        let file = file::read(path)?;
+    /// `folder` is where external weights lie.
+    fn build(name: String, folder: &Path, read: impl Fn() -> Result<OnnxFile>, settings: &Settings) -> Result<Self> {
+        let file = read()?;
         let metadata = report::metadata(&file.proto);
         let mut report = report::of(&file.proto);
-        let folder = path.parent().unwrap_or(Path::new(""));
         let threads = thread_count(settings)?;
         let kernels = match settings.isa.as_deref() {
             Some(TRACT) => None,
@@ -237,17 +250,16 @@ impl Session {
         let imported = match import::import(file.proto, folder, &metadata, settings, kernels, threads) {
             // A fault of ours, found before it does harm.
             Err(fault) if fault.is::<ProgramError>() => {
-                log::warn!("model {}: {fault:#}; all of it is left to tract", path.display());
-                import::import(file::read(path)?.proto, folder, &metadata, settings, None, threads)?
+                log::warn!("model {name}: {fault:#}; all of it is left to tract");
+                import::import(read()?.proto, folder, &metadata, settings, None, threads)?
             }
             other => other?,
         };
         let Imported { body, input, outputs, lowered } = imported;
         report.int8_convolutions = lowered.int8_convolutions;
         report.left_to_tract = lowered.left;
-        let (name, shape, element) = input;
-        let input = TensorSpec { name, shape: shape.to_vec(), element: elem::name(element) };
-        let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let (input, shape, element) = input;
+        let input = TensorSpec { name: input, shape: shape.to_vec(), element: elem::name(element) };
         let kernels = kernels.filter(|_| lowered.programs > 0);
         Ok(Self { name, sha256: file.sha256, metadata, report, threads, input, outputs, kernels, body })
     }

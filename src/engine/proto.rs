@@ -5,32 +5,34 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use tract_onnx::{
-    pb::{
-        AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, attribute_proto::AttributeType, type_proto,
-    },
-    prelude::f16,
+use tract_onnx::{pb::attribute_proto::AttributeType, prelude::f16};
+
+/// The messages of the format, and how they become bytes and come of them.
+pub(crate) use prost::Message;
+pub(crate) use tract_onnx::pb::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    tensor_shape_proto, type_proto,
 };
 
 /// Element types by their numbers in ONNX.
-pub(super) mod elem {
-    pub(in crate::engine) const FLOAT: i32 = 1;
-    pub(in crate::engine) const UINT8: i32 = 2;
-    pub(in crate::engine) const INT8: i32 = 3;
-    pub(in crate::engine) const UINT16: i32 = 4;
-    pub(in crate::engine) const INT16: i32 = 5;
-    pub(in crate::engine) const INT32: i32 = 6;
-    pub(in crate::engine) const INT64: i32 = 7;
-    pub(in crate::engine) const STRING: i32 = 8;
-    pub(in crate::engine) const BOOL: i32 = 9;
-    pub(in crate::engine) const FLOAT16: i32 = 10;
-    pub(in crate::engine) const DOUBLE: i32 = 11;
-    pub(in crate::engine) const UINT32: i32 = 12;
-    pub(in crate::engine) const UINT64: i32 = 13;
-    pub(in crate::engine) const BFLOAT16: i32 = 16;
+pub(crate) mod elem {
+    pub(crate) const FLOAT: i32 = 1;
+    pub(crate) const UINT8: i32 = 2;
+    pub(crate) const INT8: i32 = 3;
+    pub(crate) const UINT16: i32 = 4;
+    pub(crate) const INT16: i32 = 5;
+    pub(crate) const INT32: i32 = 6;
+    pub(crate) const INT64: i32 = 7;
+    pub(crate) const STRING: i32 = 8;
+    pub(crate) const BOOL: i32 = 9;
+    pub(crate) const FLOAT16: i32 = 10;
+    pub(crate) const DOUBLE: i32 = 11;
+    pub(crate) const UINT32: i32 = 12;
+    pub(crate) const UINT64: i32 = 13;
+    pub(crate) const BFLOAT16: i32 = 16;
 
     /// Its name, as NumPy has it.
-    pub(in crate::engine) fn name(elem: i32) -> &'static str {
+    pub(crate) fn name(elem: i32) -> &'static str {
         match elem {
             FLOAT => "float32",
             UINT8 => "uint8",
@@ -51,7 +53,7 @@ pub(super) mod elem {
     }
 
     /// Bytes of one element; `None` for texts and for types that are not handled.
-    pub(in crate::engine) fn size(elem: i32) -> Option<usize> {
+    pub(crate) fn size(elem: i32) -> Option<usize> {
         match elem {
             UINT8 | INT8 | BOOL => Some(1),
             UINT16 | INT16 | FLOAT16 | BFLOAT16 => Some(2),
@@ -63,12 +65,12 @@ pub(super) mod elem {
 }
 
 /// The number of elements of these dimensions; `None` where one is negative or the product overflows.
-pub(super) fn element_count(dims: &[i64]) -> Option<usize> {
+pub(crate) fn element_count(dims: &[i64]) -> Option<usize> {
     dims.iter().try_fold(1_usize, |count, dim| count.checked_mul(usize::try_from(*dim).ok()?))
 }
 
 /// A constant of floating point numbers, as `f32`; `None` for other types.
-pub(super) fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
+pub(crate) fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
     let raw = &tensor.raw_data;
     match tensor.data_type {
         elem::FLOAT if raw.is_empty() => Some(tensor.float_data.clone()),
@@ -90,7 +92,7 @@ pub(super) fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
 }
 
 /// A constant of integers; `None` for other types.
-pub(super) fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
+pub(crate) fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
     let raw = &tensor.raw_data;
     match tensor.data_type {
         elem::INT64 if raw.is_empty() => Some(tensor.int64_data.clone()),
@@ -108,7 +110,7 @@ pub(super) fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
 }
 
 /// A constant of `f32`.
-pub(super) fn float_tensor(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
+pub(crate) fn float_tensor(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         data_type: elem::FLOAT,
@@ -119,7 +121,7 @@ pub(super) fn float_tensor(name: &str, dims: &[i64], values: &[f32]) -> TensorPr
 }
 
 /// A constant of 64-bit integers.
-fn integer_tensor(name: &str, dims: &[i64], values: &[i64]) -> TensorProto {
+pub(crate) fn integer_tensor(name: &str, dims: &[i64], values: &[i64]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         data_type: elem::INT64,
@@ -130,7 +132,7 @@ fn integer_tensor(name: &str, dims: &[i64], values: &[i64]) -> TensorProto {
 }
 
 /// A node.
-pub(super) fn node(op: &str, name: &str, inputs: &[&str], output: &str) -> NodeProto {
+pub(crate) fn node(op: &str, name: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
         op_type: op.to_owned(),
         name: name.to_owned(),
@@ -141,17 +143,22 @@ pub(super) fn node(op: &str, name: &str, inputs: &[&str], output: &str) -> NodeP
 }
 
 /// A node's attribute.
-pub(super) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
+pub(crate) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
     node.attribute.iter().find(|attribute| attribute.name == name)
 }
 
 /// An attribute that holds a float.
-pub(super) fn float_attribute(name: &str, value: f32) -> AttributeProto {
+pub(crate) fn float_attribute(name: &str, value: f32) -> AttributeProto {
     AttributeProto { name: name.to_owned(), r#type: AttributeType::Float as i32, f: value, ..AttributeProto::default() }
 }
 
+/// An attribute that holds an integer.
+pub(crate) fn integer_attribute(name: &str, value: i64) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), r#type: AttributeType::Int as i32, i: value, ..AttributeProto::default() }
+}
+
 /// What a node is called in errors: its name, or its first output's where it has none.
-pub(super) fn node_name(node: &NodeProto) -> &str {
+pub(crate) fn node_name(node: &NodeProto) -> &str {
     match node.name.as_str() {
         "" => node.output.first().map_or("", String::as_str),
         name => name,
@@ -159,7 +166,7 @@ pub(super) fn node_name(node: &NodeProto) -> &str {
 }
 
 /// The element type that the file declares; zero where it declares none.
-pub(super) fn element_type(info: &ValueInfoProto) -> i32 {
+pub(crate) fn element_type(info: &ValueInfoProto) -> i32 {
     match info.r#type.as_ref().and_then(|kind| kind.value.as_ref()) {
         Some(type_proto::Value::TensorType(tensor)) => tensor.elem_type,
         None => 0,
@@ -167,7 +174,7 @@ pub(super) fn element_type(info: &ValueInfoProto) -> i32 {
 }
 
 /// The names that a node reads, those that its subgraphs take from outside included.
-pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
+pub(crate) fn reads(node: &NodeProto) -> Vec<&str> {
     let mut names: Vec<&str> = node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
     for graph in node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)) {
         let own: HashSet<&str> = graph
@@ -186,22 +193,22 @@ pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
 
 /// A graph in the making: constants by name, nodes in an order in which each comes after what it reads.
 #[derive(Clone)]
-pub(super) struct Graph {
+pub(crate) struct Graph {
     /// The nodes.
-    pub(super) nodes: Vec<NodeProto>,
+    pub(crate) nodes: Vec<NodeProto>,
     /// The constants.
-    pub(super) constants: HashMap<String, TensorProto>,
+    pub(crate) constants: HashMap<String, TensorProto>,
     /// The scales of constants that the file holds as integers: one, or one for each index along the first axis.
-    pub(super) scales: HashMap<String, Vec<f32>>,
+    pub(crate) scales: HashMap<String, Vec<f32>>,
     /// The inputs, without those that constants give a value.
-    pub(super) inputs: Vec<ValueInfoProto>,
+    pub(crate) inputs: Vec<ValueInfoProto>,
     /// The outputs.
-    pub(super) outputs: Vec<ValueInfoProto>,
+    pub(crate) outputs: Vec<ValueInfoProto>,
 }
 
 impl Graph {
     /// Takes a graph apart. `Constant` nodes become constants.
-    pub(super) fn new(graph: GraphProto) -> Result<Self> {
+    pub(crate) fn new(graph: GraphProto) -> Result<Self> {
         ensure!(graph.sparse_initializer.is_empty(), "it holds sparse constants; export it with dense weights");
         let mut constants: HashMap<String, TensorProto> =
             graph.initializer.into_iter().map(|constant| (constant.name.clone(), constant)).collect();
@@ -220,14 +227,14 @@ impl Graph {
     }
 
     /// The graph as protobuf, without annotations of shapes.
-    pub(super) fn into_proto(self) -> GraphProto {
+    pub(crate) fn into_proto(self) -> GraphProto {
         let mut initializer: Vec<TensorProto> = self.constants.into_values().collect();
         initializer.sort_by(|a, b| a.name.cmp(&b.name));
         GraphProto { node: self.nodes, initializer, input: self.inputs, output: self.outputs, ..GraphProto::default() }
     }
 
     /// The index of the node that makes each tensor.
-    pub(super) fn producers(&self) -> HashMap<&str, usize> {
+    pub(crate) fn producers(&self) -> HashMap<&str, usize> {
         let outputs = |(index, node): (usize, &'_ NodeProto)| (index, node.output.len());
         self.nodes
             .iter()
@@ -239,7 +246,7 @@ impl Graph {
     }
 
     /// The indices of the nodes that read each tensor, one entry for each time.
-    pub(super) fn consumers(&self) -> HashMap<&str, Vec<usize>> {
+    pub(crate) fn consumers(&self) -> HashMap<&str, Vec<usize>> {
         let mut consumers: HashMap<&str, Vec<usize>> = HashMap::new();
         for (index, node) in self.nodes.iter().enumerate() {
             for name in reads(node) {
@@ -250,12 +257,26 @@ impl Graph {
     }
 
     /// Whether a tensor is an output of the graph.
-    pub(super) fn is_output(&self, name: &str) -> bool {
+    pub(crate) fn is_output(&self, name: &str) -> bool {
         self.outputs.iter().any(|output| output.name == name)
     }
 
+    /// A name that no tensor has: this one, or else this one with a number behind.
+    pub(crate) fn free_name(&self, first: String) -> String {
+        let is_taken = |name: &str| {
+            self.constants.contains_key(name)
+                || self.inputs.iter().any(|input| input.name == name)
+                || self.nodes.iter().any(|node| node.output.iter().any(|output| output == name))
+        };
+        if !is_taken(&first) {
+            return first;
+        }
+        let mut numbered = (1_usize..).map(|count| format!("{first}_{count}"));
+        numbered.find(|name| !is_taken(name)).expect("numbers do not end")
+    }
+
     /// Removes what no output depends on.
-    pub(super) fn sweep(&mut self) {
+    pub(crate) fn sweep(&mut self) {
         let mut needed: HashSet<String> = self.outputs.iter().map(|output| output.name.clone()).collect();
         let mut kept: Vec<NodeProto> = Vec::with_capacity(self.nodes.len());
         for node in self.nodes.drain(..).rev() {

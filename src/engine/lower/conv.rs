@@ -46,6 +46,8 @@ struct Geometry {
 
 /// A bias may be rounded by so much of the largest sum of products.
 const BIAS_TOLERANCE: f64 = 1e-4;
+/// So much of a whole number gets lost where it is multiplied by scales that are `f32`.
+const BIAS_PRECISION: f64 = 1.0 / (1 << 22) as f64;
 
 /// Integer weights with all that turns their sums into numbers.
 struct Integers {
@@ -169,6 +171,7 @@ impl Integers {
                 Some(output) => 0.5 * f64::from(output.scale),
                 None => BIAS_TOLERANCE * unit * (largest as f64).max(1.0),
             };
+            let allowed = allowed.max(steps.abs() * BIAS_PRECISION * unit);
             // NaN fails, too.
             let fits = start.abs() + (largest as f64) < f64::from(i32::MAX) && off * unit <= allowed;
             bias.push(fits.then_some(start as i32)?);
@@ -409,6 +412,13 @@ mod tests {
         for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e-40] {
             assert!(integers(&[0.0], scale, 0.0, None).is_none(), "{scale}");
         }
+    }
+
+    #[test]
+    fn a_whole_bias_beside_weights_of_zero_is_whole_again() {
+        // 7,000,001 steps of 0.05, which no `f32` holds.
+        assert!(integers(&[0.0], 0.1, 7_000_001.0 * (0.5 * 0.1), None).is_some());
+        assert!(integers(&[0.0], 0.1, 0.12, None).is_none(), "two and a half steps are no file's integer");
     }
 
     #[test]

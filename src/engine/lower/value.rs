@@ -205,8 +205,11 @@ impl Tape {
         }
     }
 
-    /// A function of each number.
+    /// A function of each number. Rounding to a grid that all numbers lie on changes none.
     pub(super) fn unary(&mut self, id: ValueId, unary: Unary) -> ValueId {
+        if matches!(unary, Unary::Round { .. }) && self.grid(id).is_some_and(|grid| grid.round() == unary) {
+            return id;
+        }
         let known = self.mapped.get(&id).and_then(|known| known.iter().find(|(other, _)| *other == unary));
         if let Some((_, mapped)) = known {
             return *mapped;
@@ -369,6 +372,16 @@ mod tests {
             assert!(matches!(tape.get(after).kind, Kind::Elementwise { .. }), "{falling:?}");
         }
         assert_eq!(tape.unary(pool, Unary::Clip { low: 0.0, high: 1.0 }), clipped, "once is enough");
+    }
+
+    #[test]
+    fn rounding_twice_to_one_grid_is_rounding_once() {
+        let (mut tape, ids) = tape(&[2, 4]);
+        let all = tape.concat(ids, 1);
+        let [fine, coarse] = [0.5, 1.0].map(|scale| Unary::Round { scale, low: -4.0, high: 3.0 });
+        let rounded = tape.unary(all, fine);
+        assert_eq!(tape.unary(rounded, fine), rounded);
+        assert_ne!(tape.unary(rounded, coarse), rounded);
     }
 
     #[test]

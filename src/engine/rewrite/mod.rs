@@ -37,6 +37,15 @@ pub(super) fn rewrite(graph: &mut Graph) {
     graph.sweep();
 }
 
+/// Makes floats of what holds weights in fewer bits, and leaves the rest as it is.
+pub(super) fn to_floats(graph: &mut Graph) {
+    float_for_half(graph);
+    dynamic::to_float(graph);
+    qdq::fold_constants(graph);
+    bypass_identities(graph);
+    graph.sweep();
+}
+
 /// Lets tract compute the convolutions that are left between quantizers on whole numbers.
 pub(super) fn compute_on_whole_numbers(graph: &mut Graph) {
     whole::lower(graph);
@@ -44,7 +53,7 @@ pub(super) fn compute_on_whole_numbers(graph: &mut Graph) {
 }
 
 /// Lets everything read what an `Identity` reads.
-fn bypass_identities(graph: &mut Graph) {
+pub(super) fn bypass_identities(graph: &mut Graph) {
     let mut origin: HashMap<String, String> = HashMap::new();
     for node in &mut graph.nodes {
         for input in &mut node.input {
