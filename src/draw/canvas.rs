@@ -82,6 +82,11 @@ impl<'a> Canvas<'a> {
         self.stroke(from, to, stroke / 2.0, color, 1.0);
     }
 
+    /// The same on a ground that it stands out from.
+    pub(super) fn bare_line(&mut self, from: Point, to: Point, stroke: f32, color: Rgb) {
+        self.stroke(from, to, stroke / 2.0, color, 1.0);
+    }
+
     /// A closed line through the corners.
     pub(super) fn polygon(&mut self, corners: &[Point], stroke: f32, color: Rgb) {
         for (radius, color, share) in [(stroke / 2.0 + 1.0, [0; 3], HALO), (stroke / 2.0, color, 1.0)] {

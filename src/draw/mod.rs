@@ -1,9 +1,10 @@
-//! Detections drawn on a picture, for people to look at, and the picture saved.
+//! Detections drawn on a picture, for people to look at, and the picture saved; and charts of curves.
 //!
 //! One colour a class, the same in every picture. What is surest is drawn last, on top. Nothing here decides what is
 //! worth drawing: it draws what it is given.
 
 mod canvas;
+pub mod chart;
 mod save;
 mod text;
 

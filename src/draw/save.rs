@@ -1,60 +1,47 @@
 //! Writing a picture to a file that is whole at any moment.
 
-use std::{
-    fs::{self, File},
-    io::{BufWriter, Write},
-    path::Path,
-};
+use std::path::Path;
 
 use anyhow::{Context, bail};
-use image::{ExtendedColorType, ImageEncoder, codecs};
+use image::{ExtendedColorType, ImageEncoder, ImageResult, codecs};
 
-use crate::vision::RgbImage;
+use crate::{vision::RgbImage, whole_file};
 
 /// High enough that text and thin lines stay sharp.
 const JPEG_QUALITY: u8 = 92;
 
-/// Saves a picture as JPEG or PNG, by the extension of the name. It is written beside its place first and moved there
-/// when complete, so that nobody reads half a picture.
+/// Saves a picture as JPEG or PNG, by the extension of the name; the file is whole at any moment.
 ///
 /// # Errors
 /// Where the extension is another, or the file cannot be written; nothing is left behind then.
 pub fn save(picture: &RgbImage, path: &Path) -> anyhow::Result<()> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let name = path.file_name().with_context(|| format!("{}: this names no file", path.display()))?;
     if !["jpg", "jpeg", "png"].contains(&extension.as_str()) {
         bail!("{}: pictures are saved as .jpg or .png; choose one of these", path.display());
     }
-    let unfinished = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-    let written = write(picture, &unfinished, extension == "png")
-        .and_then(|()| fs::rename(&unfinished, path).map_err(anyhow::Error::from))
-        .with_context(|| format!("{}: the picture cannot be saved", path.display()));
-    if written.is_err() {
-        // It may not exist; the first error is the one to tell.
-        let _ = fs::remove_file(&unfinished);
-    }
-    written
+    let bytes = encoded(picture, extension == "png").with_context(|| {
+        let (width, height) = (picture.width, picture.height);
+        format!("{}: a picture of {width} × {height} cannot be saved; choose another format", path.display())
+    })?;
+    whole_file::write(path, &bytes)
 }
 
-fn write(picture: &RgbImage, path: &Path, png: bool) -> anyhow::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
+fn encoded(picture: &RgbImage, png: bool) -> ImageResult<Vec<u8>> {
+    let mut bytes = Vec::new();
     let RgbImage { width, height, ref data } = *picture;
     if png {
-        codecs::png::PngEncoder::new(&mut file).write_image(data, width, height, ExtendedColorType::Rgb8)?;
+        codecs::png::PngEncoder::new(&mut bytes).write_image(data, width, height, ExtendedColorType::Rgb8)?;
     } else {
-        codecs::jpeg::JpegEncoder::new_with_quality(&mut file, JPEG_QUALITY).write_image(
-            data,
-            width,
-            height,
-            ExtendedColorType::Rgb8,
-        )?;
+        let encoder = codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
+        encoder.write_image(data, width, height, ExtendedColorType::Rgb8)?;
     }
-    file.flush()?;
-    Ok(())
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -77,7 +64,7 @@ mod tests {
         let odd = save(&picture, &folder.path().join("a.xyz")).unwrap_err().to_string();
         assert!(odd.contains(".jpg or .png"), "{odd}");
         let gone = save(&picture, &folder.path().join("none/a.png")).unwrap_err().to_string();
-        assert!(gone.contains("cannot be saved"), "{gone}");
+        assert!(gone.contains("cannot be written, there is no folder"), "{gone}");
         let empty = RgbImage::default();
         assert!(save(&empty, &folder.path().join("b.png")).is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

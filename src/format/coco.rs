@@ -23,16 +23,20 @@ pub struct Results {
     begun: bool,
 }
 
-impl Writer for Results {
+impl Results {
+    /// Writes one picture under an id of [`image_ids`].
+    ///
     /// # Errors
-    /// Where the picture's id is taken, and for classifications, which COCO results cannot hold.
-    fn picture(&mut self, out: &mut dyn Write, source: &str, found: &Detections) -> Result<(), Error> {
-        self.pictures += 1;
-        let image_id = image_id(source).unwrap_or(self.pictures);
+    /// As [`Writer::picture`].
+    pub fn picture_as(
+        &mut self,
+        out: &mut dyn Write,
+        image_id: u64,
+        source: &str,
+        found: &Detections,
+    ) -> Result<(), Error> {
         if !self.ids.insert(image_id) {
-            return Err(Error::Unfit(format!(
-                "{source} would have the image_id {image_id} of another picture; give the files different numbers as names"
-            )));
+            return Err(taken(source, image_id));
         }
         for item in &found.items {
             let row = Row::of(image_id, source, item)?;
@@ -41,6 +45,34 @@ impl Writer for Results {
             serde_json::to_writer(&mut *out, &row)?;
         }
         Ok(())
+    }
+}
+
+/// The ids of all the pictures of a run, in their order. They are the same whether or not all of them can be read.
+///
+/// # Errors
+/// Where two would have the same; names the second.
+pub fn image_ids<'a>(sources: impl IntoIterator<Item = &'a str>) -> Result<Vec<u64>, Error> {
+    let mut ids = HashSet::new();
+    let id = |(place, source)| {
+        let id = image_id(source).unwrap_or(place);
+        if ids.insert(id) { Ok(id) } else { Err(taken(source, id)) }
+    };
+    (1..).zip(sources).map(id).collect()
+}
+
+fn taken(source: &str, id: u64) -> Error {
+    Error::Unfit(format!(
+        "{source} would have the image_id {id} of another picture; give the files different numbers as names"
+    ))
+}
+
+impl Writer for Results {
+    /// # Errors
+    /// Where the picture's id is taken, and for classifications, which COCO results cannot hold.
+    fn picture(&mut self, out: &mut dyn Write, source: &str, found: &Detections) -> Result<(), Error> {
+        self.pictures += 1;
+        self.picture_as(out, image_id(source).unwrap_or(self.pictures), source, found)
     }
 
     fn finish(&mut self, out: &mut dyn Write) -> Result<(), Error> {
@@ -140,6 +172,15 @@ mod tests {
         results.picture(&mut out, "a/2.jpg", &samples::found(vec![])).unwrap();
         let error = results.picture(&mut out, "bus.jpg", &samples::found(vec![])).unwrap_err();
         assert!(error.to_string().contains("image_id 2"), "{error}");
+    }
+
+    #[test]
+    fn a_runs_ids_are_known_before_it() {
+        assert_eq!(image_ids(["a/7.jpg", "bus.jpg", "b/3x.png"]).unwrap(), [7, 2, 3]);
+        for sources in [["1.png", "a/1.jpg"], ["a.png", "1.png"]] {
+            let error = image_ids(sources).unwrap_err().to_string();
+            assert!(error.starts_with(sources[1]) && error.contains("image_id 1"), "{error}");
+        }
     }
 
     #[test]

@@ -11,8 +11,7 @@ pub struct Blocks;
 
 impl Writer for Blocks {
     fn picture(&mut self, out: &mut dyn Write, source: &str, found: &Detections) -> Result<(), Error> {
-        let timing = &found.timing;
-        let total_ms = timing.decode_ms + timing.preprocess_ms + timing.inference_ms + timing.postprocess_ms;
+        let total_ms = found.timing.total_ms();
         let count = match found.items.len() {
             0 => "nothing".to_owned(),
             count => count.to_string(),

@@ -6,6 +6,7 @@
 
 mod color;
 mod decode;
+mod extensions;
 mod fit;
 mod jpeg;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod resize;
 mod tensor;
 
 pub use decode::Decoder;
+pub use extensions::{EXTENSIONS, LABELLED_EXTENSIONS, has_extension};
 pub use fit::{Fit, Fitter};
 pub use tensor::{Encoding, encode};
 
