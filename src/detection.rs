@@ -1,4 +1,4 @@
-//! What a model found in one frame: plain data, in pixels of the original frame.
+//! What a model found in one frame, and what is known to be there: plain data, in pixels of the original frame.
 
 use std::sync::Arc;
 
@@ -17,6 +17,15 @@ pub struct Detection {
     pub geometry: Geometry,
     /// Identity over time, once a tracker gave one.
     pub track_id: Option<u64>,
+}
+
+/// What a picture is known to show: one object of a dataset, or of a simulated line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Label {
+    /// Index of the class in the list of whoever states it.
+    pub class: usize,
+    /// Where it is, in pixels of the whole picture.
+    pub bounds: BoxPx,
 }
 
 /// Where a detection is, as far as the model's task tells.
@@ -91,4 +100,11 @@ pub struct Timing {
     pub inference_ms: f32,
     /// The head, non-maximum suppression and the way back to the frame's pixels.
     pub postprocess_ms: f32,
+}
+
+impl Timing {
+    /// Milliseconds of all stages together.
+    pub fn total_ms(&self) -> f32 {
+        self.decode_ms + self.preprocess_ms + self.inference_ms + self.postprocess_ms
+    }
 }

@@ -1,8 +1,8 @@
 //! A picture as it came from a source, and when.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use crate::geometry::Size;
+use crate::{detection::Label, geometry::Size};
 
 /// How the bytes of a [`Frame`] stand for pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +81,8 @@ pub struct Frame {
     pub dropped: u64,
     /// What the source calls this picture (a file's path); empty for a live camera.
     pub name: String,
+    /// What the picture is known to show; `None` from every source but the simulated line.
+    pub truth: Option<Arc<[Label]>>,
 }
 
 impl Frame {
@@ -95,7 +97,15 @@ impl Frame {
             seq: 0,
             dropped: 0,
             name: String::new(),
+            truth: None,
         }
+    }
+
+    /// Says what the source calls the picture (an empty text where it has no name for it), of which nothing is known.
+    pub fn set_name(&mut self, name: &str) {
+        self.name.clear();
+        self.name.push_str(name);
+        self.truth = None;
     }
 }
 

@@ -144,7 +144,7 @@ impl CommandSource {
         frame.captured_at = Instant::now();
         frame.seq = self.seq;
         self.seq += 1;
-        frame.name.clear();
+        frame.set_name("");
     }
 
     /// What is said to whoever reads on after the end.

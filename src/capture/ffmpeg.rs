@@ -16,11 +16,10 @@ use anyhow::anyhow;
 use super::{
     ErrorKind, Read, Source, SourceError,
     command::{CommandSource, Spec, Stream},
-    file::has_extension,
     pace::Pacer,
     splitter::Packing,
 };
-use crate::frame::Frame;
+use crate::{frame::Frame, vision::has_extension};
 
 /// What a file's name ends with to be taken for a video.
 const VIDEO_EXTENSIONS: [&str; 21] = [
@@ -140,8 +139,7 @@ impl Source for VideoSource {
                     self.gave = true;
                     frame.seq = self.seq;
                     self.seq += 1 + frame.dropped;
-                    frame.name.clear();
-                    frame.name.push_str(&self.name);
+                    frame.set_name(&self.name);
                     if let Some(pacer) = &mut self.pacer {
                         pacer.delivered(Instant::now());
                     }

@@ -16,10 +16,10 @@ use anyhow::{Context, anyhow};
 use rustix::event::{PollFd, PollFlags};
 
 use super::{ErrorKind, Read, Source, SourceError, pace::Pacer, picture};
-use crate::frame::Frame;
-
-/// What a file's name ends with to be taken for an image when a folder is listed.
-const IMAGE_EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "bmp", "gif", "tif", "tiff", "webp"];
+use crate::{
+    frame::Frame,
+    vision::{EXTENSIONS, has_extension},
+};
 
 /// Files one after the other.
 #[derive(Debug)]
@@ -66,8 +66,7 @@ impl Source for FileSource {
         }
         let path = &self.files[self.next];
         self.next += 1;
-        frame.name.clear();
-        frame.name.push_str(&path.to_string_lossy());
+        frame.set_name(&path.to_string_lossy());
         frame.captured_at = Instant::now();
         frame.seq = self.seq;
         self.seq += 1;
@@ -113,7 +112,7 @@ fn list(text: &str) -> Result<Vec<PathBuf>, SourceError> {
             if files.is_empty() {
                 return Err(absent(anyhow!(
                     "{text}: the folder holds no images ({}); put some in",
-                    IMAGE_EXTENSIONS.join(" ")
+                    EXTENSIONS.join(" ")
                 )));
             }
             Ok(files)
@@ -143,7 +142,7 @@ fn list_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if has_extension(&path, &IMAGE_EXTENSIONS) && path.is_file() {
+        if has_extension(&path, &EXTENSIONS) && path.is_file() {
             files.push(path);
         }
     }
@@ -158,12 +157,6 @@ fn list_glob(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = matches.filter_map(Result::ok).filter(|path| !path.is_dir()).collect();
     files.sort_by(|a, b| natural_order(&a.to_string_lossy(), &b.to_string_lossy()));
     Ok(files)
-}
-
-/// Whether the file's name ends with one of these, in capitals or not.
-pub(crate) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    let own = path.extension().and_then(|extension| extension.to_str());
-    own.is_some_and(|own| extensions.iter().any(|extension| own.eq_ignore_ascii_case(extension)))
 }
 
 /// What a failure to look at a file means for its owner.
@@ -237,8 +230,7 @@ impl Source for StdinSource {
         self.done = true;
         frame.data.clear();
         std::mem::swap(&mut frame.data, &mut self.received);
-        frame.name.clear();
-        frame.name.push('-');
+        frame.set_name("-");
         frame.captured_at = Instant::now();
         (frame.seq, frame.dropped) = (0, 0);
         picture::fill(frame).map_err(failed)?;

@@ -227,7 +227,7 @@ impl Worker {
                         self.frame.captured_at = Instant::now();
                         self.frame.seq = self.seq;
                         self.frame.dropped = std::mem::take(&mut self.lost);
-                        self.frame.name.clear();
+                        self.frame.set_name("");
                         self.seq += 1;
                         if !self.shared.inbox.put(0, &mut self.frame) {
                             return Ok(());

@@ -10,6 +10,7 @@ mod file;
 mod http_client;
 mod http_mjpeg;
 mod jpeg_stream;
+pub mod line;
 pub mod mailbox;
 mod pace;
 mod picture;
@@ -76,8 +77,8 @@ pub enum Read {
 /// Opens the source that the settings name.
 ///
 /// Where no rate is stated, images that are repeated come at 1 Hz, a video that is repeated at its own speed, a JPEG behind
-/// a URL is asked for at 1 Hz, and what is not repeated comes as fast as it is read. Network sources may take some seconds
-/// to answer.
+/// a URL is asked for at 1 Hz, simulated boards pass at 2 Hz unless they end, and what is not repeated comes as fast as it
+/// is read. Network sources may take some seconds to answer.
 ///
 /// # Errors
 /// Says which source and what to do, with a kind to decide on.
@@ -97,7 +98,24 @@ pub fn open(settings: &Settings) -> Result<Box<dyn Source>, SourceError> {
         SourceUri::Http(url) => Ok(Box::new(http_mjpeg::HttpSource::open(url, interval)?)),
         SourceUri::Rtsp(url) => Ok(Box::new(rtsp::open(url, interval)?)),
         SourceUri::V4l2(path) => v4l2::open(path, settings),
-        SourceUri::Line(_) => Err(no_line(settings)),
+        SourceUri::Line(options) => Ok(Box::new(line::LineSource::open(options, settings, interval)?)),
+    }
+}
+
+/// Reads one picture of the disk.
+///
+/// # Errors
+/// Where the file gives no picture.
+pub fn read_file(path: &Path, frame: &mut Frame) -> Result<(), SourceError> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let no_text = || anyhow!("{}: the name is no UTF-8; rename the file", path.display());
+    let text = path.to_str().ok_or_else(|| SourceError::new(ErrorKind::Misconfigured, no_text()))?;
+    let mut source = open(&Settings::of(SourceUri::Files(text.to_owned())))?;
+    match source.read(frame, PATIENCE)? {
+        Read::Frame => Ok(()),
+        Read::Nothing | Read::End => {
+            Err(SourceError::new(ErrorKind::Corrupt, anyhow!("{}: the file gave no picture", path.display())))
+        }
     }
 }
 
@@ -109,14 +127,15 @@ pub const FOLDER_RATE_HZ: f64 = 5.0;
 pub struct Settings {
     /// Which.
     pub source: SourceUri,
-    /// Size to ask a camera for, or of the raw pictures that a command writes; `None`: the source's own.
+    /// Size to ask a camera for, of the raw pictures that a command writes, or of simulated boards; `None`: the source's
+    /// own.
     pub size: Option<Size>,
-    /// Pictures per second: asked of a V4L2 camera; kept by files, videos and a polled JPEG; an upper bound for RTSP; what is
-    /// expected of a command or an HTTP stream. `None`: the source's own.
+    /// Pictures per second: asked of a V4L2 camera; kept by files, videos, a polled JPEG and the simulated line; an upper
+    /// bound for RTSP; what is expected of a command or an HTTP stream. `None`: the source's own.
     pub rate_hz: Option<f64>,
     /// The pixel format to ask a camera for, or that a command writes; `None`: the best of the camera's, JPEG for a command.
     pub format: Option<PixelFormat>,
-    /// Files, folders and videos begin again at their end; all else knows no such thing.
+    /// Files, folders, videos and a simulated line that ends begin again at their end; all else knows no such thing.
     pub repeat: bool,
     /// Camera controls by their V4L2 names (`exposure_time_absolute`), set at every opening.
     pub controls: BTreeMap<String, i64>,
@@ -191,16 +210,12 @@ fn misconfigured(cause: anyhow::Error) -> SourceError {
     SourceError::new(ErrorKind::Misconfigured, cause)
 }
 
-fn no_line(settings: &Settings) -> SourceError {
-    misconfigured(anyhow!("{}: the simulated line is not in this build; name another source", settings.source))
-}
-
 fn check(settings: &Settings) -> Result<(), SourceError> {
     refuse_unused(settings)?;
     interval_of(settings)?;
     match &settings.source {
         SourceUri::Command(argv) => command::Spec::of(argv, settings)?.check(),
-        SourceUri::Line(_) => Err(no_line(settings)),
+        SourceUri::Line(options) => line::check(options, settings),
         _ => Ok(()),
     }
 }

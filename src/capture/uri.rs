@@ -21,7 +21,7 @@ pub enum SourceUri {
     /// `command:ffmpeg -i …`: a program that writes pictures to its stdout. Words are split as a shell does, but no
     /// shell runs: there are no variables, pipes or wildcards.
     Command(Vec<String>),
-    /// `line:…`: the simulated line, with its options.
+    /// `line:seed=7,defects=0.5`: the simulated line, with its options ([`super::line::Options`]).
     Line(String),
 }
 
@@ -265,7 +265,7 @@ mod tests {
             ("http://[fe80::1]:8080/", SourceUri::Http("http://[fe80::1]:8080/".to_owned())),
             ("https://cam/@1", SourceUri::Http("https://cam/@1".to_owned())),
             ("line:", SourceUri::Line(String::new())),
-            ("line:seed=3,rate=2", SourceUri::Line("seed=3,rate=2".to_owned())),
+            ("line:seed=3,count=2", SourceUri::Line("seed=3,count=2".to_owned())),
         ] {
             assert_eq!(parse(text), uri, "{text}");
         }
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn what_is_shown_reads_back_as_the_same() {
         for text in
-            ["bus.jpg", "file:rtsp://x", "file:-", "file:7", "-", "v4l2:/dev/video0", "http://h/a?b=c", "line:a=1"]
+            ["bus.jpg", "file:rtsp://x", "file:-", "file:7", "-", "v4l2:/dev/video0", "http://h/a?b=c", "line:noise=1"]
         {
             let uri = parse(text);
             assert_eq!(parse(&uri.to_string()), uri, "{text}");

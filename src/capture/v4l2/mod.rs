@@ -93,7 +93,7 @@ impl Source for V4l2Source {
                 frame.captured_at = picture.captured_at;
                 frame.seq = picture.seq;
                 frame.dropped = picture.dropped;
-                frame.name.clear();
+                frame.set_name("");
                 Ok(Read::Frame)
             }
             Ok(None) => Ok(Read::Nothing),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::random::Rng;
+
 /// The first wait is at most this long.
 const FIRST: Duration = Duration::from_millis(500);
 /// Never shorter, so that a refusal at once does not become a busy loop.
@@ -20,12 +22,12 @@ const STABLE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Backoff {
     doublings: u32,
-    random: u64,
+    random: Rng,
 }
 
 impl Backoff {
     pub(super) fn new(seed: u64) -> Self {
-        Self { doublings: 0, random: seed }
+        Self { doublings: 0, random: Rng::new(seed, 0) }
     }
 
     /// The connection was lost after it had held for `up`.
@@ -42,16 +44,7 @@ impl Backoff {
         let longest = if patient || outage > EARLY { LONGEST } else { LONGEST_EARLY };
         let ceiling = FIRST.saturating_mul(1 << self.doublings.min(16)).min(longest);
         self.doublings += 1;
-        ceiling.mul_f64(self.draw()).max(SHORTEST)
-    }
-
-    /// Evenly from `0..1` (SplitMix64).
-    fn draw(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        ceiling.mul_f64(self.random.fraction()).max(SHORTEST)
     }
 }
 
