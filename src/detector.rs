@@ -3,24 +3,71 @@
 //! A [`Detector`] owns a model and every buffer on the way: decoding, fitting, the model's input. It knows neither where
 //! frames come from nor who wants the detections.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use anyhow::{Context, ensure};
 
 use crate::{
-    detection::{Detections, Timing},
-    engine::{self, Pixels, Session},
+    detection::{Detection, Detections, Timing},
+    engine::{self, Pixels, Session, Tensor},
     frame::{Frame, PixelFormat},
-    geometry::Size,
+    geometry::{Placement, Size},
     vision::{self, Decoder, Encoding, Fit, Fitter, RgbImage, View},
     yolo::{self, HeadSpec, Hints, InputSpec, ModelFacts, Scratch, TensorView, Thresholds},
 };
+
+/// The model that comes with the program: it finds the six defects of DeepPCB on bare boards; `models/` has its card.
+const BUNDLED: &[u8] = include_bytes!("../models/bare-boards.onnx");
+const BUNDLED_NAME: &str = "bare-boards";
+
+/// Where a model's ONNX file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelFile {
+    /// On disk.
+    Path(PathBuf),
+    /// In this program: the model of the demo.
+    Bundled,
+}
+
+impl ModelFile {
+    /// The session of the file.
+    ///
+    /// # Errors
+    /// As [`Session::load`].
+    pub fn load(&self, settings: &engine::Settings) -> anyhow::Result<Session> {
+        match self {
+            Self::Path(path) => Session::load(path, settings),
+            Self::Bundled => Session::from_bytes(BUNDLED_NAME, BUNDLED, settings),
+        }
+    }
+}
+
+impl fmt::Display for ModelFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Bundled => f.write_str(BUNDLED_NAME),
+        }
+    }
+}
+
+impl<P: AsRef<Path>> From<P> for ModelFile {
+    fn from(path: P) -> Self {
+        Self::Path(path.as_ref().to_owned())
+    }
+}
 
 /// Which model, and which of its detections to keep.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The ONNX file.
-    pub path: PathBuf,
+    pub model: ModelFile,
     /// Lowest confidence, in `0..=1`.
     pub confidence: f32,
     /// Boxes of one class that overlap more than this are one, in `0..=1`.
@@ -42,11 +89,16 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The bundled model, with a confidence near which it misses about as much as it invents.
+    pub fn bundled() -> Self {
+        Self { confidence: 0.5, ..Self::of(ModelFile::Bundled) }
+    }
+
     /// The model with the thresholds that Ultralytics predicts with.
-    pub fn of(path: impl Into<PathBuf>) -> Self {
+    pub fn of(model: impl Into<ModelFile>) -> Self {
         let Thresholds { confidence, iou, max_det, .. } = Thresholds::default();
         Self {
-            path: path.into(),
+            model: model.into(),
             confidence,
             iou,
             max_det,
@@ -76,6 +128,13 @@ pub struct Identity {
 #[error("{0:#}")]
 pub struct PictureError(anyhow::Error);
 
+/// A picture as a model takes it, and where it lies in the one that it was made from.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    fitted: RgbImage,
+    placement: Placement,
+}
+
 /// A model, ready to look at frames.
 #[derive(Debug)]
 pub struct Detector {
@@ -103,13 +162,21 @@ impl Detector {
     /// Where the file does not load or is no YOLO, and where the settings name a class that it has not; says which and
     /// what to do.
     pub fn load(settings: &Settings) -> anyhow::Result<Self> {
-        let path = &settings.path;
         let of_engine =
             engine::Settings { threads: settings.threads, input_size: settings.input_size, isa: settings.isa.clone() };
-        let session = Session::load(path, &of_engine)?;
+        let session = settings.model.load(&of_engine)?;
+        let spec = resolve(&session, &settings.hints).with_context(|| named(settings))?;
+        Self::of_session(session, spec, settings)
+    }
+
+    /// A detector on a session that is there already, whose first outputs are what `spec` says. Of the settings only the
+    /// file (for messages), the thresholds and the classes count.
+    ///
+    /// # Errors
+    /// Where the session does not take colour pictures, and where the settings name a class that it has not.
+    pub fn of_session(session: Session, spec: HeadSpec, settings: &Settings) -> anyhow::Result<Self> {
+        let named = || named(settings);
         let identity = Identity { name: session.name().to_owned(), sha256: session.sha256().to_owned() };
-        let named = || format!("model {}", path.display());
-        let spec = resolve(&session, &settings.hints).with_context(named)?;
         let thresholds = thresholds(settings, &spec).with_context(named)?;
         let [_, channels, height, width] = session.input().shape[..] else {
             anyhow::bail!("{}: the input has {} dimensions, not four", named(), session.input().shape.len());
@@ -163,26 +230,75 @@ impl Detector {
         timing.decode_ms = watch.lap_ms();
 
         let placement = self.fitter.fit(&self.picture, &mut self.fitted).inside(cutout);
+        self.encode();
+        timing.preprocess_ms = watch.lap_ms();
+
+        let outputs = self.infer()?;
+        timing.inference_ms = watch.lap_ms();
+
+        let items = self.read_outputs(&outputs, &placement)?;
+        timing.postprocess_ms = watch.lap_ms();
+        Ok(Detections { size: cutout.original, items, timing })
+    }
+
+    /// A frame as the model takes it, to be looked at more than once.
+    ///
+    /// # Errors
+    /// A [`PictureError`] where the frame is damaged or the region lies outside it.
+    pub fn prepare(&mut self, frame: &Frame, view: &View) -> anyhow::Result<Prepared> {
+        let cutout = self.decoder.decode(frame, view, &mut self.picture).map_err(PictureError)?;
+        let placement = self.fitter.fit(&self.picture, &mut self.fitted).inside(cutout);
+        Ok(Prepared { fitted: self.fitted.clone(), placement })
+    }
+
+    /// The numbers that go into the model for a picture: `1 × 3 × height × width`.
+    pub fn input_of(&self, picture: &Prepared) -> Tensor {
+        let mut data = vec![0.0; picture.fitted.data.len()];
+        vision::encode(&picture.fitted, self.encoding, &mut data);
+        Tensor { shape: vec![1, 3, self.input.height as usize, self.input.width as usize], data }
+    }
+
+    /// What the model makes of a picture that was prepared for a model of the same input: all outputs of its session.
+    ///
+    /// # Errors
+    /// Where the model fails.
+    pub fn run(&mut self, picture: &Prepared) -> anyhow::Result<Vec<Tensor>> {
+        self.fitted.clone_from(&picture.fitted);
+        self.encode();
+        self.infer()
+    }
+
+    /// The detections that the model's own outputs stand for, best first, in pixels of the whole picture.
+    ///
+    /// # Errors
+    /// Where the outputs are not what they promised.
+    pub fn found(&mut self, outputs: &[Tensor], picture: &Prepared) -> anyhow::Result<Vec<Detection>> {
+        self.read_outputs(outputs, &picture.placement)
+    }
+
+    /// Makes the fitted picture a tensor, where the session takes no pixels.
+    fn encode(&mut self) {
         if !self.session.takes_pixels() {
             vision::encode(&self.fitted, self.encoding, &mut self.tensor);
         }
-        timing.preprocess_ms = watch.lap_ms();
+    }
 
-        let outputs = if self.session.takes_pixels() {
+    fn infer(&mut self) -> anyhow::Result<Vec<Tensor>> {
+        if self.session.takes_pixels() {
             let (channels, numbers) = &self.levels;
-            self.session.run_pixels(Pixels { rgb: &self.fitted.data, channels: *channels, numbers })?
+            self.session.run_pixels(Pixels { rgb: &self.fitted.data, channels: *channels, numbers })
         } else {
-            self.session.run(&self.tensor)?
-        };
-        timing.inference_ms = watch.lap_ms();
+            self.session.run(&self.tensor)
+        }
+    }
 
+    fn read_outputs(&mut self, outputs: &[Tensor], placement: &Placement) -> anyhow::Result<Vec<Detection>> {
         let views: Vec<_> = outputs.iter().map(|out| TensorView { shape: &out.shape, data: &out.data }).collect();
         let mut items = Vec::new();
         self.spec
-            .decode_into(&views, &self.thresholds, &placement, &mut self.scratch, &mut items)
+            .decode_into(&views, &self.thresholds, placement, &mut self.scratch, &mut items)
             .with_context(|| format!("model {}", self.identity.name))?;
-        timing.postprocess_ms = watch.lap_ms();
-        Ok(Detections { size: cutout.original, items, timing })
+        Ok(items)
     }
 
     /// The picture that [`Self::detect`] looked at last: upright, only the region where there is one.
@@ -199,6 +315,11 @@ impl Detector {
     pub fn spec(&self) -> &HeadSpec {
         &self.spec
     }
+}
+
+/// The model for messages.
+fn named(settings: &Settings) -> String {
+    format!("model {}", settings.model)
 }
 
 /// Finds out what the outputs of a loaded model mean.

@@ -249,15 +249,19 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// Whether a head over at least two neighbouring levels of strides has so many rows.
+    /// Whether a head over neighbouring levels of strides has so many rows: over at least two levels, or over a single one
+    /// whose stride the file states.
     fn is_grid(&self, rows: usize, anchors: usize) -> bool {
-        [16, 32, 64, 128].into_iter().filter(|last| self.stride.is_none_or(|stride| stride == *last)).any(|last| {
-            [4, 8, 16].into_iter().filter(|first| *first < last).any(|first| {
-                let strides: Vec<usize> =
-                    std::iter::successors(Some(first), |stride| Some(stride * 2)).take_while(|s| *s <= last).collect();
-                rows == anchors * cells(self.input, &strides)
+        let of_one = self.stride.is_some_and(|stride| rows == anchors * cells(self.input, &[stride]));
+        let of_several = [16, 32, 64, 128].into_iter().filter(|last| self.stride.is_none_or(|stride| stride == *last));
+        of_one
+            || of_several.into_iter().any(|last| {
+                [4, 8, 16].into_iter().filter(|first| *first < last).any(|first| {
+                    let levels = std::iter::successors(Some(first), |stride| Some(stride * 2));
+                    let strides: Vec<usize> = levels.take_while(|stride| *stride <= last).collect();
+                    rows == anchors * cells(self.input, &strides)
+                })
             })
-        })
     }
 
     /// What rows may hold beyond boxes and scores.

@@ -116,6 +116,8 @@ fn other_strides_and_sizes() {
     assert!(detect(1280, 1280, 34000, "64").starts_with("anchor-free"), "P6");
     assert!(detect(640, 640, 2000, "32").starts_with("anchor-free"), "YOLOv3-tiny");
     assert!(detect(384, 640, 5040, "32").starts_with("anchor-free"), "not square");
+    assert!(detect(640, 640, 6400, "8").contains("anchor-free"), "a single level, whose stride the file states");
+    assert!(detect(640, 640, 6400, "32").contains("fits no head"));
     assert!(detect(640, 640, 34000, "64").contains("fits no head"), "a stride that the rows contradict");
 }
 
