@@ -9,6 +9,7 @@ mod section;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -17,7 +18,7 @@ use section::{Problems, Section};
 
 use crate::{
     capture::{self, SourceUri},
-    detector,
+    collect, detector,
     frame::PixelFormat,
     geometry::{Region, Size},
     publish::{
@@ -58,6 +59,8 @@ pub struct Config {
     pub prefix: String,
     /// Which frames become a `detections` message.
     pub report: Report,
+    /// Which frames `andon collect` keeps.
+    pub collect: collect::Settings,
 }
 
 /// One camera.
@@ -144,6 +147,7 @@ impl Config {
             mqtt: mqtt::Settings::new("127.0.0.1", MQTT_PORT, format!("andon-{device}")),
             prefix: "andon".to_owned(),
             report: Report::All,
+            collect: collect::Settings::default(),
         }
     }
 }
@@ -188,6 +192,9 @@ fn read(root: Node, problems: &Problems) -> Config {
     let mut config = Config { cameras, models, ..Config::default_for(&device) };
     if let Some(mqtt) = root.section("mqtt", "[mqtt]") {
         read_mqtt(mqtt, &mut config);
+    }
+    if let Some(section) = root.section("collect", "[collect]") {
+        config.collect = read_collect(section);
     }
     root.finish();
     config
@@ -415,6 +422,48 @@ fn read_tls(mut section: Section) -> TlsSettings {
     section.finish();
     let identity = cert.zip(key).map(|(cert, key)| mqtt::Identity { cert, key });
     TlsSettings { ca, identity }
+}
+
+fn read_collect(mut section: Section) -> collect::Settings {
+    let default = collect::Settings::default();
+    let origin = section.origin_of("uncertain");
+    let band = section.numbers::<2>("uncertain", 0.0..=1.0);
+    if band.is_some_and(|[low, high]| low > high) {
+        section.problem("uncertain", origin.as_ref(), "its bounds stand the wrong way round; write [lower, upper]");
+    }
+    let settings = collect::Settings {
+        every: section.number("every", 0.1..=86_400.0).map_or(default.every, Duration::from_secs_f64),
+        uncertain: band.map_or(default.uncertain, |bounds| bounds.map(|bound| bound as f32)),
+        quota_bytes: section.parsed::<BytesText>("quota").map_or(default.quota_bytes, |bytes| bytes.0),
+    };
+    section.finish();
+    settings
+}
+
+/// `2 GB`.
+struct BytesText(u64);
+
+impl std::str::FromStr for BytesText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const UNITS: [(&str, u64); 6] = [
+            ("kB", 1_000),
+            ("MB", 1_000_000),
+            ("GB", 1_000_000_000),
+            ("KiB", 1 << 10),
+            ("MiB", 1 << 20),
+            ("GiB", 1 << 30),
+        ];
+        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(split);
+        let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()));
+        let bytes = number.parse::<u64>().ok().zip(unit).and_then(|(number, (_, unit))| number.checked_mul(*unit));
+        bytes
+            .filter(|bytes| *bytes > 0)
+            .map(Self)
+            .ok_or_else(|| format!("\"{text}\" is no amount; write a whole number with MB or GB, as in \"2 GB\""))
+    }
 }
 
 /// `1280x720`.

@@ -180,6 +180,31 @@ impl Section {
         found
     }
 
+    /// A list of exactly `N` numbers within bounds.
+    pub(super) fn numbers<const N: usize>(
+        &mut self,
+        key: &'static str,
+        bounds: RangeInclusive<f64>,
+    ) -> Option<[f64; N]> {
+        let node = self.take(key)?;
+        let Value::List(items) = &node.value else {
+            return self.wrong(key, &node.origin, &format!("a list of {N} numbers"), &node.value);
+        };
+        let number = |item: &Node| match item.value {
+            Value::Integer(number) => Some(number as f64),
+            Value::Float(number) => Some(number),
+            _ => None,
+        };
+        let numbers: Option<Vec<f64>> =
+            items.iter().map(|item| number(item).filter(|number| bounds.contains(number))).collect();
+        let found = numbers.and_then(|numbers| numbers.try_into().ok());
+        if found.is_none() {
+            let (low, high) = bounds.into_inner();
+            self.problem(key, Some(&node.origin), format!("it takes a list of {N} numbers between {low} and {high}"));
+        }
+        found
+    }
+
     /// A table whose keys are the user's own: names and numbers within bounds.
     pub(super) fn numbers_by_name(&mut self, key: &'static str, bounds: RangeInclusive<f64>) -> BTreeMap<String, f64> {
         let mut numbers = BTreeMap::new();

@@ -52,10 +52,11 @@ fn the_examples_of_the_shipped_file_are_right() {
 #[test]
 fn the_shipped_file_names_every_key() {
     let absurd = "[device]\nzzzzzzzzzzzzzzzz = 1\n[model]\npath = \"m\"\nzzzzzzzzzzzzzzzz = 1\n[[camera]]\nid = \"a\"\n\
-                  source = \"x\"\nzzzzzzzzzzzzzzzz = 1\n[mqtt]\nzzzzzzzzzzzzzzzz = 1\n[mqtt.tls]\nzzzzzzzzzzzzzzzz = 1\n";
+                  source = \"x\"\nzzzzzzzzzzzzzzzz = 1\n[mqtt]\nzzzzzzzzzzzzzzzz = 1\n[mqtt.tls]\nzzzzzzzzzzzzzzzz = 1\n\
+                  [collect]\nzzzzzzzzzzzzzzzz = 1\n";
     let lists: Vec<String> =
         problems(absurd).iter().filter_map(|problem| problem.split("known here: ").nth(1).map(str::to_owned)).collect();
-    assert_eq!(lists.len(), 5, "{lists:#?}");
+    assert_eq!(lists.len(), 6, "{lists:#?}");
     for key in lists.iter().flat_map(|list| list.split(", ")) {
         let named = SHIPPED.lines().any(|line| {
             let line = line.trim_start_matches(['#', ' ']);
@@ -97,12 +98,36 @@ fn what_a_source_cannot_follow_is_told_at_the_start() {
         ("source = \"command:x\"\nsize = \"640x480\"", "no raw format"),
         ("source = \"command:x\"\nformat = \"nv12\"", "state the size"),
         ("source = \"command:x\"\nformat = \"nv12\"\nsize = \"641x480\"", "use even numbers"),
-        ("source = \"line:\"", "not in this build"),
+        ("source = \"line:noize=3\"", "did you mean noise"),
         ("source = \"-\"", "andon detect -"),
     ] {
         let problems = problems(&format!("[model]\npath = \"m\"\n[[camera]]\nid = \"in\"\n{keys}\n"));
         assert!(problems.len() == 1 && problems[0].contains(what), "{keys}: {problems:?}");
         assert!(problems[0].contains("[[camera]] \"in\""), "{problems:?}");
+    }
+}
+
+#[test]
+fn what_is_collected_is_stated_in_seconds_scores_and_bytes() {
+    let collect = load("[collect]\nevery = 0.5\nuncertain = [0, 0.4]\nquota = \"3 MiB\"\n").unwrap().collect;
+    assert_eq!(collect.every, Duration::from_millis(500));
+    assert_eq!((collect.uncertain, collect.quota_bytes), ([0.0, 0.4], 3 << 20));
+    for (key, what) in [
+        ("every = 0", "0 is out of bounds; it lies between 0.1 and 86400"),
+        ("uncertain = 0.3", "it takes a list of 2 numbers, not"),
+        ("uncertain = [0.1, 1.2]", "it takes a list of 2 numbers between 0 and 1"),
+        ("uncertain = [0.1, 0.2, 0.3]", "it takes a list of 2 numbers between 0 and 1"),
+        ("uncertain = [0.5, 0.2]", "its bounds stand the wrong way round; write [lower, upper]"),
+        ("quota = \"2 TB\"", "\"2 TB\" is no amount; write a whole number with MB or GB, as in \"2 GB\""),
+        ("quota = \"0 MB\"", "is no amount"),
+        ("quota = \"99999999999 GB\"", "is no amount"),
+        ("quota = \"many\"", "is no amount"),
+    ] {
+        let problems = problems(&format!("[collect]\n{key}\n"));
+        let name = key.split(' ').next().unwrap();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let expected = format!("andon.toml, line 2: [collect] {name}: ");
+        assert!(problems[0].starts_with(&expected) && problems[0].contains(what), "{problems:?}");
     }
 }
 

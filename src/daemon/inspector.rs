@@ -77,14 +77,19 @@ pub(super) struct Inspector<'a> {
     pub(super) reporter: &'a dyn Reporter,
 }
 
-/// Looks at frames until the inbox is closed.
+/// Looks at frames until the inbox is closed, those included that lie in it then.
 pub(super) fn run(detector: &mut Detector, work: &Inspector<'_>) {
     let mut frame = Frame::empty();
     // Frames that were taken and could not be looked at, since the last that could.
     let mut lost = vec![0; work.eyes.len()];
-    while !work.inbox.is_closed() {
+    loop {
         work.vitals.progress.fetch_add(1, Ordering::Relaxed);
-        let Some(slot) = work.inbox.take(&mut frame, TAKE_TIMEOUT) else { continue };
+        let Some(slot) = work.inbox.take(&mut frame, TAKE_TIMEOUT) else {
+            if work.inbox.is_closed() {
+                return;
+            }
+            continue;
+        };
         let eye = &work.eyes[slot];
         let started = Instant::now();
         let found = match detector.detect(&frame, &eye.view) {
@@ -103,7 +108,13 @@ pub(super) fn run(detector: &mut Detector, work: &Inspector<'_>) {
         eye.note(|facts| facts.good(Instant::now()));
         frame.dropped += mem::take(&mut lost[slot]);
         let waited = started.saturating_duration_since(frame.captured_at);
-        work.reporter.report(&Report { camera: eye.camera, frame: &frame, found: &found, waited });
+        work.reporter.report(Report {
+            camera: eye.camera,
+            frame: &mut frame,
+            picture: detector.picture(),
+            found: &found,
+            waited,
+        });
     }
 }
 

@@ -1,16 +1,18 @@
 //! The daemon: cameras, detectors and the network, wired together and watched.
 //!
 //! One thread a camera (`camera`), one a detector (`inspector`), one for the network; the calling thread supervises.
-//! Threads note what happens to them, the supervisor makes states of it (`health`) and tells MQTT, the log and systemd.
-//! The supervisor never waits for a thread.
+//! Threads note what happens to them, the lookout makes states of it (`health`) and tells the log, the supervisor tells
+//! MQTT and systemd. Neither waits for a thread.
 //!
 //! A wrong configuration or model ends it at the start. A camera, broker or password that is not right yet does not: the
 //! daemon stays up, degraded, and says why.
 
 mod camera;
 mod change;
+mod data_plane;
 mod health;
 mod inspector;
+mod lookout;
 mod network;
 mod pipeline;
 mod shutdown;
@@ -19,25 +21,23 @@ mod supervisor;
 mod systemd;
 mod threads;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::{sync::Arc, thread, time::Instant};
 
 use anyhow::{Context, ensure};
 
 use self::{
-    health::Facts,
-    inspector::{Eye, Vitals},
+    data_plane::DataPlane,
+    lookout::{LOOK_EVERY, Lookout},
     network::Network,
-    pipeline::{MqttReporter, Reporter, Seat},
-    shutdown::Shutdown,
+    pipeline::{MqttReporter, Seat},
     supervisor::Supervisor,
-    threads::{CameraJob, DetectorJob, Threads},
 };
-pub use self::{network::check_broker, pipeline::Observer, systemd::is_service};
+pub use self::{
+    network::check_broker,
+    pipeline::{Observer, Report, Reporter},
+    systemd::is_service,
+};
 use crate::{
-    capture::mailbox::Inbox,
     config::{self, Config},
     detector::Detector,
     publish::wire::Wire,
@@ -69,9 +69,6 @@ pub fn run(config: &Config, options: Options) -> anyhow::Result<()> {
         loaded();
     }
     let network = Network::start(config, &wire)?;
-    let now = Instant::now();
-    let facts: Vec<_> = config.cameras.iter().map(|_| Arc::new(Mutex::new(Facts::new(now)))).collect();
-    let vitals: Vec<_> = config.models.iter().map(|_| Arc::new(Vitals::default())).collect();
     let reporter: Arc<dyn Reporter> = Arc::new(MqttReporter {
         wire: wire.clone(),
         publisher: network.publisher(),
@@ -79,54 +76,51 @@ pub fn run(config: &Config, options: Options) -> anyhow::Result<()> {
         policy: config.report,
         observer: options.observer,
     });
-
-    let mut shutdown = Shutdown::default();
-    let mut threads = Threads::default();
-    let mut inboxes = Vec::with_capacity(config.models.len());
-    for (model, detector) in detectors.into_iter().enumerate() {
-        let cameras: Vec<usize> = (0..config.cameras.len()).filter(|&c| config.cameras[c].model == model).collect();
-        let inbox = Arc::new(Inbox::new(cameras.len()));
-        inboxes.push(Arc::clone(&inbox));
-        let mut eyes = Vec::with_capacity(cameras.len());
-        for (slot, &camera) in cameras.iter().enumerate() {
-            let (settings, facts) = (&config.cameras[camera], &facts[camera]);
-            eyes.push(Eye { camera, view: settings.view, facts: Arc::clone(facts) });
-            let job = CameraJob { camera: settings.clone(), slot, inbox: Arc::clone(&inbox), facts: Arc::clone(facts) };
-            let (name, facts) = (format!("camera {}", settings.id), Arc::clone(facts));
-            threads.spawn(&name, shutdown.listener(), move |stop| job.run(stop), move || CameraJob::failed(&facts))?;
-        }
-        let (reporter, vitals) = (Arc::clone(&reporter), Arc::clone(&vitals[model]));
-        let mut job = DetectorJob { detector, eyes, inbox, vitals: Arc::clone(&vitals), reporter };
-        let name = format!("model {}", config.models[model].id);
-        let failed = move || vitals.failed("andon failed on a frame and goes on; see its log, and please report it");
-        threads.spawn(&name, shutdown.listener(), move |_stop| job.run(), failed)?;
-    }
-
-    Supervisor::new(config, wire.clone(), network.publisher(), &facts, &vitals).run(network.signals());
-
-    // First nothing new is filmed, then nothing new is looked at; what was said before waits for the broker a moment.
-    drop(shutdown);
-    for inbox in &inboxes {
-        inbox.close();
-    }
+    let mut plane = DataPlane::start(config, detectors, &reporter)?;
+    Supervisor::new(config, wire.clone(), network.publisher(), &plane.facts, &plane.vitals).run(network.signals());
+    plane.halt();
+    // What was said before waits for the broker a moment.
     network.stop(&wire);
-    threads.join();
+    plane.join();
     Ok(())
 }
 
-fn load_detectors(config: &Config) -> anyhow::Result<Vec<Detector>> {
+/// Watches the line for `reporter` alone, without a broker: until `until` says so, which is asked several times a second,
+/// or until all sources have come to their ends. Frames that were filmed before the end are still reported. The state of
+/// cameras goes to the log.
+///
+/// # Errors
+/// Where there is no camera, or the system refuses threads.
+pub fn watch(
+    config: &Config,
+    detectors: Vec<Detector>,
+    reporter: &Arc<dyn Reporter>,
+    mut until: impl FnMut() -> bool,
+) -> anyhow::Result<()> {
+    ensure!(!config.cameras.is_empty(), NO_CAMERA);
+    let mut plane = DataPlane::start(config, detectors, reporter)?;
+    let mut lookout = Lookout::new(config, &plane.facts, &plane.vitals, Instant::now());
+    while !until() && !lookout.all_ended() {
+        lookout.look(Instant::now(), |_camera, _verdict| ());
+        thread::sleep(LOOK_EVERY);
+    }
+    plane.halt();
+    plane.join();
+    Ok(())
+}
+
+/// Loads the models of a configuration, in its order, and runs each once.
+///
+/// # Errors
+/// Where a model does not load or does not run; names it.
+pub fn load_detectors(config: &Config) -> anyhow::Result<Vec<Detector>> {
     config.models.iter().map(load_detector).collect()
 }
 
 fn load_detector(model: &config::Model) -> anyhow::Result<Detector> {
     let mut detector = Detector::load(&model.detector)?;
-    let timing = detector.warm_up().with_context(|| format!("model {} does not run", model.detector.path.display()))?;
-    log::info!(
-        "model \"{}\": {} loaded, {:.0} ms an inference",
-        model.id,
-        model.detector.path.display(),
-        timing.inference_ms
-    );
+    let timing = detector.warm_up().with_context(|| format!("model {} does not run", model.detector.model))?;
+    log::info!("model \"{}\": {} loaded, {:.0} ms an inference", model.id, model.detector.model, timing.inference_ms);
     for note in &detector.spec().notes {
         log::info!("model \"{}\": {note}", model.id);
     }

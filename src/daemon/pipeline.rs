@@ -17,15 +17,18 @@ use crate::{
         mqtt::{Link, Publisher, Refused},
         wire::{FrameFacts, ModelIdentity, Wire},
     },
+    vision::RgbImage,
 };
 
 /// What a detector found in one frame.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Report<'a> {
+#[derive(Debug)]
+pub struct Report<'a> {
     /// Index of the camera in the configuration.
     pub camera: usize,
-    /// The frame.
-    pub frame: &'a Frame,
+    /// The frame. Whoever wants to keep it swaps it for another buffer.
+    pub frame: &'a mut Frame,
+    /// What the model saw of it: upright, only the region where there is one.
+    pub picture: &'a RgbImage,
     /// What was found in it.
     pub found: &'a Detections,
     /// From the capture of the frame to the beginning of the detection.
@@ -33,13 +36,13 @@ pub(super) struct Report<'a> {
 }
 
 /// Takes what detectors find. Must not wait: it runs on the detectors' threads.
-pub(super) trait Reporter: Send + Sync {
+pub trait Reporter: Send + Sync {
     /// One frame.
-    fn report(&self, report: &Report<'_>);
+    fn report(&self, report: Report<'_>);
 }
 
-/// Called with every frame that was looked at: the camera's id and what was found.
-pub type Observer = dyn Fn(&str, &Detections) + Send + Sync;
+/// Called with every frame that was looked at: the camera's id, the frame, and what was found in it.
+pub type Observer = dyn Fn(&str, &Frame, &Detections) + Send + Sync;
 
 /// A camera as others see it.
 pub(super) struct Seat {
@@ -116,10 +119,10 @@ struct Told {
 }
 
 impl Reporter for MqttReporter {
-    fn report(&self, report: &Report<'_>) {
+    fn report(&self, report: Report<'_>) {
         let seat = &self.seats[report.camera];
         if let Some(observer) = &self.observer {
-            observer(&seat.id, report.found);
+            observer(&seat.id, report.frame, report.found);
         }
         let publish = match self.policy {
             config::Report::All => true,
