@@ -17,11 +17,9 @@ help: ## list the targets
 
 # Built as for the tests (dependencies optimized, and andon too), so that both commands share one build.
 .PHONY: demo
-demo: deps ## build andon and run the line: MODEL=yolo.onnx SOURCE=a camera, folder or URL
-	@test -n "$(MODEL)" -a -n "$(SOURCE)" || { \
-	  echo 'make demo: say which model and which pictures, as in: make demo MODEL=yolo.onnx SOURCE=images/' >&2; exit 2; }
+demo: deps ## build andon and run the simulated line; or MODEL=yolo.onnx SOURCE=a camera, folder or URL
 	cargo build --locked
-	target/debug/andon run --model '$(MODEL)' --source '$(SOURCE)'
+	target/debug/andon run $(if $(MODEL),--model '$(MODEL)') $(if $(SOURCE),--source '$(SOURCE)')
 
 .PHONY: test
 test: deps test-deps ## everything that continuous integration runs
@@ -74,6 +72,27 @@ agree-int8: need-assets deps ## compare int8 files with onnxruntime over 64 pict
 	rm -rf $(PEERS)/pool
 	$(PEERS_PYTHON) tests/peers/agree_int8.py $(PEERS)/pool --images $(IMAGES) --models $(INT8)
 	ANDON_ORT_POOL_DIR=$(PEERS)/pool cargo test --locked --test main pooled -- --nocapture
+
+.PHONY: agree-val
+agree-val: deps ## compare `andon val` with Ultralytics and pycocotools: MODEL=yolo.onnx DATA=data.yaml, and perhaps SPLIT=val
+	@test -n "$(MODEL)" -a -n "$(DATA)" || { \
+	  echo 'make agree-val: say which model and dataset, as in: make agree-val MODEL=yolo.onnx DATA=boards/data.yaml' >&2; exit 2; }
+	$(call peers-venv,ultralytics pycocotools onnxruntime)
+	$(if $(ANDON),,cargo build --locked)
+	$(PEERS_PYTHON) tests/peers/val.py compare --andon $(PROGRAM) --model '$(MODEL)' --data '$(DATA)' --split '$(or $(SPLIT),val)'
+
+.PHONY: golden-val
+golden-val: ## ask Ultralytics and pycocotools again about the made-up detections that the tests know
+	$(call peers-venv,ultralytics pycocotools)
+	$(PEERS_PYTHON) tests/peers/val.py golden tests/golden/eval.json
+
+.PHONY: agree-quantize
+agree-quantize: need-assets deps ## quantize YOLO26n and compare int8 with float over 64 other pictures: ASSETS=…
+	cargo build --locked
+	$(call peers-venv,numpy onnxruntime opencv-python-headless)
+	rm -rf $(PEERS)/quantize
+	$(PEERS_PYTHON) tests/peers/agree_quantize.py $(PEERS)/quantize --andon $(PROGRAM) --images $(IMAGES) \
+	  --model $(ASSETS)/models/yolo26n-coco.onnx
 
 # The program that is timed; without ANDON= the one that the demo and the tests build, which is optimized as well.
 PROGRAM := $(or $(ANDON),target/debug/andon)

@@ -14,22 +14,29 @@
 //! |---|---|
 //! | [`geometry`], [`frame`], [`detection`] | plain data: points and boxes, a picture and its time, what was found in it |
 //! | [`sys`] | the few calls to the kernel that no library of ours wraps |
+//! | [`random`] | a generator that is the same on every machine |
 //! | `guard` | a panic of a library that reads a damaged file becomes an error |
+//! | [`whole_file`] | files that are whole at any moment |
 //! | [`yolo`] | what a model's outputs mean: heads, metadata, non-maximum suppression; pure |
+//! | [`eval`] | how good a model is: matching, average precision, agreement of two models; pure |
 //! | [`engine`] | an ONNX file becomes a session that maps a tensor to tensors, on kernels of its own (int8 where the file is quantized); the only place that knows tract |
 //! | [`vision`] | pixels: JPEG and YUV to RGB, rotation, region, letterbox |
+//! | [`dataset`] | YOLO datasets on the disk: pictures and their labels |
 //! | [`format`](mod@format), [`draw`] | detections as text for programs and people, and as boxes on a picture |
-//! | [`capture`] | where frames come from: V4L2, files, programs, HTTP, RTSP; and the mailbox |
+//! | [`capture`] | where frames come from: V4L2, files, programs, HTTP, RTSP, the simulated line; and the mailbox |
 //! | [`publish`] | what is said (`wire`), and how it reaches the broker (`mqtt`) |
 //! | [`detector`] | frame to detections: the single path for every command |
+//! | [`collect`] | which frames are worth keeping to quantize and train with, and a dataset of them |
+//! | [`quantize`] | a float YOLO and pictures become an int8 YOLO |
 //! | [`config`] | one TOML file becomes checked settings |
 //! | [`daemon`] | threads, supervision, health, systemd |
 //! | `cli` (in the binary) | one file a subcommand |
 //!
 //! # What holds
 //!
-//! - Imports point down this list of floors, never up and not along a floor: `cli` › `daemon` › `config` › `detector` ›
-//!   `capture`, `publish` › `format`, `draw` › `engine`, `vision` › `yolo` › `frame`, `detection` › `geometry`, `guard`, `sys`.
+//! - Imports point down this list of floors, never up and not along a floor: `cli` › `daemon` › `config` › `collect`, `quantize` ›
+//!   `detector` › `capture`, `publish` › `dataset`, `format`, `draw` › `engine`, `vision` › `yolo`, `eval` › `frame` ›
+//!   `detection` › `geometry`, `guard`, `random`, `sys`, `whole_file`.
 //! - The data plane is plain threads, one a camera and one a model; the network plane is one tokio runtime. They meet in
 //!   `daemon::pipeline` only.
 //! - Time inside is [`std::time::Instant`]; wall time is attached where a message is made.
@@ -41,17 +48,23 @@
 //! `tests/tidy.rs` holds the floors, and where foreign crates, clocks and `unsafe` are confined.
 
 pub mod capture;
+pub mod collect;
 pub mod config;
 pub mod daemon;
+pub mod dataset;
 pub mod detection;
 pub mod detector;
 pub mod draw;
 pub mod engine;
+pub mod eval;
 pub mod format;
 pub mod frame;
 pub mod geometry;
 mod guard;
 pub mod publish;
+pub mod quantize;
+pub mod random;
 pub mod sys;
 pub mod vision;
+pub mod whole_file;
 pub mod yolo;

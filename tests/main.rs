@@ -3,12 +3,15 @@
 #![allow(clippy::print_stdout, reason = "a test that is skipped says so")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bundled;
 mod cli;
 mod daemon;
 mod detector;
 mod engine;
+mod eval;
 mod formats;
 mod mqtt;
+mod quantize;
 mod sources;
 mod tiny_model;
 mod util;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use andon::engine::Session;
+use andon::{engine::Session, random::Rng};
 use profile::Profile;
 use serde_json::{Value, json};
 
@@ -171,18 +171,10 @@ impl Bench {
     }
 }
 
-/// The same numbers in `0..1` every time (the generator is Steele's, Lea's and Flood's SplitMix64).
+/// The same numbers in `0..1` every time.
 fn noise(len: usize) -> Vec<f32> {
-    let mut state = 0u64;
-    let next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        // The upper 24 bits fill a float's significand exactly.
-        ((z ^ (z >> 31)) >> 40) as f32 / (1u32 << 24) as f32
-    };
-    std::iter::repeat_with(next).take(len).collect()
+    let mut random = Rng::new(0, 0);
+    std::iter::repeat_with(|| random.fraction() as f32).take(len).collect()
 }
 
 /// The smallest of the sorted, non-empty values that at least `percent` of them do not exceed (nearest rank).

@@ -45,11 +45,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         let loaded = Detector::load(&model.detector).and_then(|mut detector| {
             let timing = detector.warm_up()?;
             let classes = detector.spec().names.len();
-            Ok(format!(
-                "{}, {classes} classes, {:.0} ms an inference",
-                model.detector.path.display(),
-                timing.inference_ms
-            ))
+            Ok(format!("{}, {classes} classes, {:.0} ms an inference", model.detector.model, timing.inference_ms))
         });
         list.line(&format!("model \"{}\"", model.id), loaded.map_err(|error| format!("{error:#}")))?;
     }

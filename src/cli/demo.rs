@@ -1,21 +1,23 @@
-//! The demo of `andon run`: a model and a source of the user's, a broker of its own, and a line for every frame.
+//! The demo of `andon run`: the simulated line and the bundled model, or what the user names instead, a broker of its own,
+//! and a line for every picture.
+
+mod score;
 
 use std::{
-    fmt::Write as _,
     io::{self, Write as _},
     path::Path,
+    sync::{Mutex, PoisonError},
 };
 
 use andon::{
     capture::{self, SourceUri},
     config::{Camera, Config, Model},
-    daemon,
-    detection::Detections,
-    detector,
+    daemon, detector,
     publish::broker,
     vision::View,
 };
 use anyhow::Context;
+use score::Score;
 
 use super::{WrongUse, model::forced_isa};
 
@@ -26,85 +28,37 @@ pub(super) fn run(model: Option<&Path>, source: Option<&SourceUri>) -> anyhow::R
             "as a service andon needs its configuration; let the unit pass --config /etc/andon/andon.toml",
         ));
     }
-    let (Some(model), Some(source)) = (model, source) else {
-        return Err(WrongUse::error(
-            "say what to run: --config FILE, or for the demo --model FILE and --source SOURCE",
-        ));
-    };
+    if model.is_some() && source.is_none() {
+        return Err(WrongUse::error("say what the model looks at: --source SOURCE"));
+    }
+    let source = source.cloned().unwrap_or_else(|| SourceUri::Line(String::new()));
+    let capture = capture::Settings { repeat: true, ..capture::Settings::of(source) }.paced();
+    capture.check().map_err(|problem| WrongUse::error(format!("{problem:#}")))?;
     let address = broker::start().context("the demo's broker does not start")?;
     let mut config = Config::default_for("demo");
     config.mqtt.host = address.ip().to_string();
     config.mqtt.port = address.port();
-    let detector = detector::Settings { isa: forced_isa(), ..detector::Settings::of(model) };
+    let settings = model.map_or_else(detector::Settings::bundled, detector::Settings::of);
+    let detector = detector::Settings { isa: forced_isa(), ..settings };
     config.models = vec![Model { id: "demo".to_owned(), detector }];
-    config.cameras = vec![Camera {
-        id: "line".to_owned(),
-        capture: capture::Settings { repeat: true, ..capture::Settings::of(source.clone()) }.paced(),
-        view: View::default(),
-        model: 0,
-    }];
+    config.cameras = vec![Camera { id: "line".to_owned(), capture, view: View::default(), model: 0 }];
     let hint = format!(
         "andon's demo publishes to a broker of its own. Watch from another terminal:\n  mosquitto_sub -h {} -p {} -t \
          'andon/demo/#' -v\nCtrl-C ends it.\n",
         address.ip(),
         address.port()
     );
-    let observer = Box::new(|_camera: &str, found: &Detections| say(&line(found)));
+    let score = Mutex::new(Score::default());
+    let observer = Box::new(move |_camera: &str, frame: &_, found: &_| {
+        say(&score.lock().unwrap_or_else(PoisonError::into_inner).line(frame, found));
+    });
     daemon::run(
         &config,
         daemon::Options { simulated: true, loaded: Some(Box::new(move || say(&hint))), observer: Some(observer) },
     )
 }
 
-/// One frame, for people: what was found, best first, and how long it took.
-fn line(found: &Detections) -> String {
-    let time = found.timing;
-    let total_ms = time.decode_ms + time.preprocess_ms + time.inference_ms + time.postprocess_ms;
-    let mut line = format!("{total_ms:6.1} ms  ");
-    let mut told: Vec<(&str, usize, f32)> = Vec::new();
-    for item in &found.items {
-        match told.iter_mut().find(|(name, ..)| *name == &*item.name) {
-            Some((_, count, _)) => *count += 1,
-            None => told.push((&item.name, 1, item.confidence)),
-        }
-    }
-    for (name, count, best) in &told {
-        let times = if *count > 1 { format!(" ×{count}") } else { String::new() };
-        let _infallible = write!(line, "{name}{times} {best:.2}   ");
-    }
-    if told.is_empty() {
-        line.push_str("nothing");
-    }
-    line.trim_end().to_owned()
-}
-
 /// A line on stdout; a reader that went away is no reason to stop watching the line.
 fn say(text: &str) {
     let _reader_gone = writeln!(io::stdout(), "{text}");
-}
-
-#[cfg(test)]
-mod tests {
-    use andon::{
-        detection::{Detection, Geometry, Timing},
-        geometry::Size,
-    };
-
-    use super::*;
-
-    #[test]
-    fn a_frame_is_one_line() {
-        let thing = |name: &str, confidence| Detection {
-            class: 0,
-            name: name.into(),
-            confidence,
-            geometry: Geometry::Image,
-            track_id: None,
-        };
-        let timing = Timing { decode_ms: 1.0, preprocess_ms: 2.0, inference_ms: 30.0, postprocess_ms: 0.26 };
-        let mut found = Detections { size: Size { width: 1, height: 1 }, items: vec![], timing };
-        assert_eq!(line(&found), "  33.3 ms  nothing");
-        found.items = vec![thing("short", 0.931), thing("open", 0.9), thing("short", 0.5)];
-        assert_eq!(line(&found), "  33.3 ms  short ×2 0.93   open 0.90");
-    }
 }

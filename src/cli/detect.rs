@@ -21,7 +21,7 @@ use clap::ValueEnum;
 use super::{
     Outcome, WrongUse,
     interrupt::Interrupt,
-    model::{ModelArgs, at_least_one, forced_isa},
+    model::{ModelArgs, at_least_one, forced_isa, fraction},
     output::Output,
     progress::Progress,
     save::{Folder, Labels},
@@ -63,7 +63,7 @@ pub(super) struct Args {
     #[arg(long)]
     save_conf: bool,
 
-    /// An image, a folder, a glob, a video, - (an image on stdin), v4l2:PATH, http://…, rtsp://…, command:…
+    /// An image, a folder, a glob, a video, - (an image on stdin), v4l2:PATH, http://…, rtsp://…, command:…, line:…
     #[arg(required = true, value_name = "SOURCE", value_parser = SourceParser)]
     sources: Vec<SourceUri>,
 }
@@ -307,27 +307,6 @@ fn is_live(source: &SourceUri) -> bool {
         SourceUri::Files(_) | SourceUri::Stdin => false,
         SourceUri::V4l2(_) | SourceUri::Http(_) | SourceUri::Rtsp(_) | SourceUri::Command(_) | SourceUri::Line(_) => {
             true
-        }
-    }
-}
-
-/// A number between 0 and 1.
-fn fraction(text: &str) -> Result<f32, String> {
-    match text.parse() {
-        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err("not a number between 0 and 1".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fractions_end_at_one() {
-        assert_eq!(fraction("0.25"), Ok(0.25));
-        for bad in ["1.01", "-0.1", "NaN", "", "half"] {
-            assert!(fraction(bad).is_err(), "{bad}");
         }
     }
 }

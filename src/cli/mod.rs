@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod collect;
 #[cfg_attr(not(feature = "demo-broker"), path = "no_demo.rs")]
 mod demo;
 mod detect;
@@ -15,9 +16,12 @@ mod logging;
 mod model;
 mod output;
 mod progress;
+mod quantize;
 mod run;
 mod save;
+mod simulate;
 mod source;
+mod val;
 
 use std::{panic, process::ExitCode};
 
@@ -44,8 +48,12 @@ enum Command {
     Detect(detect::Args),
     Inspect(inspect::Args),
     Bench(bench::Args),
+    Simulate(simulate::Args),
+    Val(val::Args),
+    Collect(collect::Args),
     Check(check::Args),
     Devices(devices::Args),
+    Quantize(quantize::Args),
 }
 
 /// What a command came to.
@@ -84,10 +92,14 @@ pub(crate) fn main() -> ExitCode {
     let outcome = panic::catch_unwind(|| match &cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Collect(args) => collect::run(args),
         Command::Detect(args) => detect::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Simulate(args) => simulate::run(args),
+        Command::Val(args) => val::run(args),
         Command::Devices(args) => devices::run(args),
+        Command::Quantize(args) => quantize::run(args),
     });
     ExitCode::from(match outcome {
         Ok(Ok(Outcome::Done)) => DONE,

@@ -96,6 +96,14 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A number between 0 and 1.
+pub(super) fn fraction(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("not a number between 0 and 1".to_owned()),
+    }
+}
+
 fn input_size(text: &str) -> Result<[usize; 2], String> {
     let side = |text: &str| at_least_one(text.trim());
     match text.split_once(',') {
@@ -133,6 +141,14 @@ mod tests {
         assert_eq!(input_size("480, 640"), Ok([480, 640]));
         for bad in ["", "0", "640x480", "640,", "-1", "1,2,3"] {
             assert!(input_size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn fractions_end_at_one() {
+        assert_eq!(fraction("0.25"), Ok(0.25));
+        for bad in ["1.01", "-0.1", "NaN", "", "half"] {
+            assert!(fraction(bad).is_err(), "{bad}");
         }
     }
 

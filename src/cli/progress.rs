@@ -20,6 +20,17 @@ impl Progress {
         Self(bar)
     }
 
+    /// A line without an end, where stderr is a terminal; see [`Self::say`].
+    pub(super) fn endless() -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self::hidden();
+        }
+        let line = ProgressBar::new_spinner();
+        line.set_style(style("{spinner} {wide_msg}"));
+        line.enable_steady_tick(Duration::from_millis(200));
+        Self(line)
+    }
+
     /// One that is never drawn.
     pub(super) fn hidden() -> Self {
         Self(ProgressBar::hidden())
@@ -39,9 +50,27 @@ impl Progress {
         self.0.inc(1);
     }
 
+    /// Shows how things are.
+    pub(super) fn say(&self, what: &str) {
+        self.0.set_message(what.to_owned());
+    }
+
+    /// So many parts of the work that goes on now are done.
+    pub(super) fn at(&self, what: &'static str, done: usize, total: usize) {
+        self.0.set_message(what);
+        self.0.set_length(total as u64);
+        self.0.set_position(done as u64);
+    }
+
     /// Tells an error without tearing the bar.
     pub(super) fn tell(&self, error: &anyhow::Error) {
         self.0.suspend(|| super::tell(error));
+    }
+
+    /// Tells what may surprise but is no failure, without tearing the bar.
+    #[expect(clippy::print_stderr, reason = "this is where remarks leave the program")]
+    pub(super) fn note(&self, remark: &str) {
+        self.0.suspend(|| eprintln!("note: {remark}"));
     }
 
     /// Takes the bar off the terminal.

@@ -10,21 +10,22 @@ use super::{Outcome, demo, model::load_config, source::SourceParser};
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The configuration; without it the demo runs, with a broker of its own
+    /// The configuration; without it the demo runs: a simulated line, the bundled model and a broker of its own
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// The demo's model: an ONNX file
+    /// Another model for the demo: an ONNX file
     #[arg(short, long, value_name = "FILE", conflicts_with = "config")]
     model: Option<PathBuf>,
 
-    /// What the demo films: a camera, folder, video or URL
+    /// Something else for the demo to film: a camera, folder, video or URL
     #[arg(short, long, value_name = "SOURCE", conflicts_with = "config", value_parser = SourceParser)]
     source: Option<SourceUri>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
+  andon run                                           the demo: nothing is needed
   andon run --config /etc/andon/andon.toml
   andon run --model board.onnx --source shots/        the demo, with a model and pictures of yours";
 

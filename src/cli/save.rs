@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use andon::{detection::Detections, draw, format::yolo_txt, vision::RgbImage};
+use andon::{detection::Detections, draw, format::yolo_txt, vision::RgbImage, whole_file};
 use anyhow::{Context, bail};
 
 /// The folder of `--save`.
@@ -30,7 +30,7 @@ impl Folder {
     /// Makes the folder where it is missing.
     pub(super) fn create(path: &Path, labels: Option<Labels>) -> anyhow::Result<Self> {
         let inner = if labels.is_some() { path.join("labels") } else { path.to_owned() };
-        fs::create_dir_all(&inner).with_context(|| format!("--save: folder {} cannot be made", inner.display()))?;
+        fs::create_dir_all(&inner).map_err(|error| whole_file::refusal(&inner, &error)).context("--save")?;
         Ok(Self { path: path.to_owned(), taken: HashMap::new(), labels })
     }
 
@@ -50,8 +50,7 @@ impl Folder {
         draw::save(&drawing, &file).context("--save")?;
         if let Some(labels) = self.labels {
             let file = self.path.join("labels").join(format!("{base}.txt"));
-            write_labels(&file, &yolo_txt::labels(found, labels.with_confidence))
-                .with_context(|| format!("--save: {} cannot be written", file.display()))?;
+            write_labels(&file, &yolo_txt::labels(found, labels.with_confidence)).context("--save")?;
         }
         Ok(())
     }
@@ -102,12 +101,12 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// A picture without detections has no label file, and none that an earlier run left.
-fn write_labels(file: &Path, labels: &str) -> std::io::Result<()> {
+fn write_labels(file: &Path, labels: &str) -> anyhow::Result<()> {
     if !labels.is_empty() {
-        return fs::write(file, labels);
+        return whole_file::write(file, labels.as_bytes());
     }
     match fs::remove_file(file) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(whole_file::refusal(file, &error)),
         _ => Ok(()),
     }
 }

@@ -28,8 +28,30 @@ fn the_demo_brings_its_broker_and_prints_what_it_finds() {
 }
 
 #[test]
-fn the_demo_says_what_it_needs() {
-    let answer = Dir::new().andon(&["run"]).run();
+fn the_demo_needs_nothing() {
+    let mut child = Dir::new().andon(&["run"]).start();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut daemon = Daemon::of(child);
+    let hint = stdout.find(|line| line.contains("mosquitto_sub")).unwrap();
+    assert!(hint.contains("-t 'andon/demo/#'"), "{hint}");
+    let lines: Vec<String> = stdout.by_ref().take_while(|line| !line.starts_with("── 10 boards:")).collect();
+    let boards = lines.iter().filter(|line| line.starts_with("board ")).count();
+    assert_eq!(boards, 10, "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("found ")), "the bundled model finds defects: {lines:?}");
+    daemon.signal("INT");
+    assert_eq!(daemon.wait(), Some(0));
+}
+
+#[test]
+fn a_wrong_option_of_the_line_is_told_before_anything_starts() {
+    let answer = Dir::new().andon(&["run", "--source", "line:noize=3"]).run();
     let said = answer.sentence(2);
-    assert!(said.contains("--config") && said.contains("--model") && said.contains("--source"), "{said}");
+    assert!(said.contains("noize") && said.contains("noise"), "{said}");
+}
+
+#[test]
+fn a_model_without_a_source_says_what_it_needs() {
+    let answer = Dir::new().andon(&["run", "--model", "yolo.onnx"]).run();
+    let said = answer.sentence(2);
+    assert!(said.contains("--source"), "{said}");
 }

@@ -52,7 +52,18 @@ impl Dir {
 
     /// `andon` with these arguments, in this folder.
     pub fn andon(&self, arguments: &[&str]) -> Cmd {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_andon"));
+        self.command(env!("CARGO_BIN_EXE_andon"), arguments)
+    }
+
+    /// The same where no file may become larger than so many blocks, 512 or 1024 bytes each: writing more is an error, as it
+    /// is on a full disk.
+    pub fn andon_on_full_disk(&self, blocks: u32, arguments: &[&str]) -> Cmd {
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec {} \"$@\"", env!("CARGO_BIN_EXE_andon"));
+        self.command("sh", &[&["-c", &script, "sh"], arguments].concat())
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Cmd {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.0.path());
         // Whoever runs the tests may have these set; the answers must not depend on it.
         for name in ["ANDON_LOG", "RUST_LOG", "JOURNAL_STREAM", "NOTIFY_SOCKET", "STATE_DIRECTORY"] {
@@ -104,6 +115,11 @@ impl Cmd {
         // A program that does not read its stdin may be gone before all is written.
         let _ = child.stdin.take().unwrap().write_all(&self.stdin);
         Answer::of(child.wait_with_output().unwrap())
+    }
+
+    /// Starts it with a stdin that can be written to; whoever starts it waits for it.
+    pub fn start_with_stdin(mut self) -> Child {
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// Starts it; whoever starts it waits for it.
