@@ -115,12 +115,26 @@ fn check_output(path: &Path, model: &Path) -> anyhow::Result<()> {
     }
 }
 
+/// How far the two models find the same, in words.
+fn agreement(Agreed { agreement: agreed, is_held_out }: &Agreed) -> String {
+    let apart = if *is_held_out { "pictures kept apart" } else { "pictures that were also calibrated with" };
+    let (float, int8) = (agreed.reference().found, agreed.candidate().found);
+    if float + int8 == 0 {
+        return format!("not known: nothing of 0.5 or more is found in {} {apart}", agreed.pictures());
+    }
+    format!(
+        "{:.1} % of detections of 0.5 or more match the float model's, confidence {:.3} apart; {float} and {int8} \
+         detections in {} {apart}",
+        100.0 * agreed.share(),
+        agreed.confidence_off_mean(),
+        agreed.pictures()
+    )
+}
+
 fn as_text(args: &Args, report: &Report) -> String {
     let [before, after] = report.bytes.map(|bytes| bytes as f64 / 1e6);
     let [slow, fast] = report.latency_ms;
     let [all, int8] = report.convolutions;
-    let Agreed { agreement: agreed, is_held_out } = &report.agreement;
-    let apart = if *is_held_out { "pictures kept apart" } else { "pictures that were also calibrated with" };
     let mut lines = vec![
         ("size", format!("{before:.1} MB → {after:.1} MB")),
         (
@@ -129,17 +143,7 @@ fn as_text(args: &Args, report: &Report) -> String {
         ),
         ("int8", format!("{int8} of {all} convolutions in int8")),
         ("calibrated", format!("with {} pictures", report.calibrated_with)),
-        (
-            "agreement",
-            format!(
-                "{:.1} % of detections of 0.5 or more match the float model's, confidence {:.3} apart; {} and {} detections in {} {apart}",
-                100.0 * agreed.share(),
-                agreed.confidence_off_mean(),
-                agreed.reference().found,
-                agreed.candidate().found,
-                agreed.pictures()
-            ),
-        ),
+        ("agreement", agreement(&report.agreement)),
     ];
     if let Some([before, after]) = &report.labelled {
         lines.push(("mAP50-95", format!("{:.4} → {:.4}", before.map50_95, after.map50_95)));
