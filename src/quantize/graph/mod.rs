@@ -4,7 +4,6 @@
 //! puts the quantizers in. Decides nothing about numbers: ranges, and what stays in float, come in as a [`Recipe`].
 
 mod activations;
-mod equalize;
 mod opset;
 mod read;
 mod save;
@@ -165,14 +164,6 @@ impl FloatModel {
         let are_finite = weights.iter().chain(bias.iter().flatten()).all(|number| number.is_finite());
         assert!(are_finite, "weights are replaced by finite ones");
         (own.values, own.bias) = (weights, bias);
-    }
-
-    /// Pairs of convolutions of which the first's output is read by the second alone, through nothing but functions that
-    /// pass a positive factor of a channel on: such a factor can be taken from the first's weights and bias and given to
-    /// the second's weights without any change of what the model computes. The second is dense, and takes the factor in
-    /// the weights of that input channel; or depthwise, and takes it in those of that channel.
-    pub fn equalizable(&self) -> Vec<[usize; 2]> {
-        equalize::pairs(self)
     }
 
     /// The float model as a file with these tensors as further outputs, behind its own and in this order. The model's
