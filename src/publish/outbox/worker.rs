@@ -1,0 +1,276 @@
+//! The outbox's thread: takes, numbers, writes, and fills the lane.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use super::{LAST_SEQS_MAX, Shared, keeper::Keeper, resend::Search};
+use crate::store::{Class, Committed, Entry, Pending, PerClass, Row};
+
+/// The thread wakes at least so often, so that a watchdog sees that it lives.
+const WAKE_EVERY: Duration = Duration::from_millis(500);
+
+/// Acknowledgements are written down at most so often where nothing else is to be written.
+const CURSOR_EVERY: Duration = Duration::from_secs(1);
+
+/// So much is read for the lane in one go.
+const READ_ROWS: usize = 64;
+const READ_BYTES: usize = 1 << 20;
+
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    keeper: Keeper,
+    sync: Duration,
+    /// How far the lane was filled: all up to here was put, or is lost.
+    filled: PerClass<u64>,
+    /// How far acknowledgements were written down.
+    noted: PerClass<u64>,
+    /// When the oldest that waits for a commit was taken, and whether that may not wait.
+    waiting_since: Option<Instant>,
+    urgent: bool,
+    noted_at: Instant,
+    search: Option<Search>,
+    again: VecDeque<Row>,
+    /// The numbering that [`Shared::last`] is about.
+    epoch: u64,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, keeper: Keeper, sync: Duration) -> Self {
+        let begin = keeper.done();
+        let mut worker = Self {
+            shared,
+            keeper,
+            sync,
+            filled: begin,
+            noted: begin,
+            waiting_since: None,
+            urgent: false,
+            noted_at: Instant::now(),
+            search: None,
+            again: VecDeque::new(),
+            epoch: 0,
+        };
+        let mut lane = worker.shared.handover.lane();
+        for class in Class::ALL {
+            lane.skip_through(class, begin[class as usize]);
+        }
+        drop(lane);
+        // What the last process took and could not commit.
+        worker.urgent = worker.keeper.has_batch();
+        worker.show();
+        worker
+    }
+
+    /// Works until it is stopped, or nobody has a handle any more.
+    pub(super) fn run(mut self) {
+        loop {
+            self.shared.progress.fetch_add(1, Ordering::Relaxed);
+            let stopping = self.shared.stopping.load(Ordering::Relaxed);
+            if self.shared.abandoned.load(Ordering::Relaxed) && !stopping {
+                return;
+            }
+            self.take_in();
+            let now = Instant::now();
+            if stopping || self.is_due(now) {
+                self.commit(now);
+            }
+            if stopping {
+                return;
+            }
+            if let Some(begin) = self.keeper.try_disk(self.done(), now) {
+                self.restart(begin);
+            }
+            let more = self.fill() | self.send_again();
+            self.show();
+            if !more {
+                self.shared.handover.wait_outbox(self.patience(Instant::now()));
+            }
+        }
+    }
+
+    fn take_in(&mut self) {
+        for pending in self.shared.inbox.take() {
+            self.urgent |= matches!(pending, Pending::Entry(Entry { class: Class::First, .. }));
+            self.waiting_since.get_or_insert_with(Instant::now);
+            let message = u64::from(matches!(pending, Pending::Entry(_)));
+            if !self.keeper.take(pending, self.filled) {
+                self.commit(Instant::now());
+            }
+            self.shared.taken.fetch_add(message, Ordering::Relaxed);
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        // In memory there is nothing to wait for.
+        let at_once = self.urgent || self.sync.is_zero() || self.keeper.is_fallen();
+        let batch = self.keeper.has_batch()
+            && (at_once || self.waiting_since.is_none_or(|since| now.duration_since(since) >= self.sync));
+        let every = self.sync.max(CURSOR_EVERY);
+        batch || (now.duration_since(self.noted_at) >= every)
+    }
+
+    /// How long nothing has to be done.
+    fn patience(&self, now: Instant) -> Duration {
+        let mut patience = WAKE_EVERY;
+        if let Some(since) = self.waiting_since {
+            patience = patience.min((since + self.sync).saturating_duration_since(now));
+        }
+        if let Some(at) = self.keeper.retry_at() {
+            patience = patience.min(at.saturating_duration_since(now));
+        }
+        // Short, not nothing: a clock that stands still must not make this thread spin.
+        patience.max(Duration::from_millis(1))
+    }
+
+    fn commit(&mut self, now: Instant) {
+        let done = self.done();
+        let wrote = self.keeper.has_batch() || done != self.noted;
+        let committed = self.keeper.commit(done, self.filled);
+        (self.waiting_since, self.urgent, self.noted, self.noted_at) = (None, false, done, now);
+        self.shared.commits.fetch_add(u64::from(wrote), Ordering::Relaxed);
+        self.hand_over(committed);
+    }
+
+    /// Fresh messages go to the lane without being read back, as far as they follow what is there.
+    fn hand_over(&mut self, committed: Committed) {
+        if committed.rows.is_empty() && committed.given_up == [0; Class::ALL.len()] {
+            return;
+        }
+        self.shared.numbered.fetch_add(committed.rows.len() as u64, Ordering::Relaxed);
+        self.note_last(&committed.rows);
+        let mut lane = self.shared.handover.lane();
+        for class in Class::ALL {
+            let through = committed.given_up[class as usize];
+            if through > 0 {
+                lane.skip_through(class, through);
+                self.filled[class as usize] = self.filled[class as usize].max(through);
+            }
+        }
+        for row in committed.rows {
+            let class = row.entry.class;
+            let filled = &mut self.filled[class as usize];
+            if row.id == *filled + 1 && lane.has_room(class) {
+                *filled = row.id;
+                lane.put(row, false);
+            }
+        }
+        drop(lane);
+        self.shared.handover.ring_connection();
+    }
+
+    /// Fills the lane with what waits; says whether there is more to do at once.
+    fn fill(&mut self) -> bool {
+        let mut more = false;
+        let mut put = false;
+        for class in Class::ALL {
+            let after = self.filled[class as usize];
+            if after >= self.keeper.last()[class as usize] || !self.shared.handover.lane().has_room(class) {
+                continue;
+            }
+            let chunk = self.keeper.read(class, after, READ_ROWS, READ_BYTES, self.filled);
+            chunk.losses.into_iter().for_each(|loss| self.keeper.tell(loss));
+            more |= chunk.through > after;
+            put |= !chunk.rows.is_empty();
+            let mut lane = self.shared.handover.lane();
+            let mut through = chunk.through;
+            for row in chunk.rows {
+                if !lane.has_room(class) {
+                    through = lane.last_id(class);
+                    break;
+                }
+                lane.put(row, true);
+            }
+            self.filled[class as usize] = through;
+        }
+        if put {
+            self.shared.handover.ring_connection();
+        }
+        more
+    }
+
+    /// Sends once more what was asked for, as far as there is room; says whether there is more to do at once.
+    fn send_again(&mut self) -> bool {
+        if self.search.is_none() && self.again.is_empty() {
+            let Some(request) = self.shared.requests.pop() else { return false };
+            self.search = Some(Search::new(request, &self.keeper));
+        }
+        let mut put = false;
+        let mut lane = self.shared.handover.lane();
+        while lane.has_room_again()
+            && let Some(row) = self.again.pop_front()
+        {
+            lane.put_again(row);
+            put = true;
+        }
+        drop(lane);
+        if put {
+            self.shared.handover.ring_connection();
+        }
+        let done = self.done();
+        if self.again.is_empty()
+            && let Some(search) = &mut self.search
+        {
+            match search.step(&mut self.keeper, done, self.filled) {
+                Some(rows) => {
+                    self.shared.resent.fetch_add(rows.len() as u64, Ordering::Relaxed);
+                    self.again.extend(rows);
+                }
+                None => self.search.take().into_iter().for_each(Search::finish),
+            }
+            return true;
+        }
+        false
+    }
+
+    /// The place has changed: what waits is put once more.
+    fn restart(&mut self, begin: PerClass<u64>) {
+        let mut lane = self.shared.handover.lane();
+        for class in Class::ALL {
+            lane.restart(class, begin[class as usize]);
+        }
+        drop(lane);
+        self.filled = begin;
+        self.noted = begin;
+        self.urgent |= self.keeper.has_batch();
+    }
+
+    fn done(&self) -> PerClass<u64> {
+        let lane = self.shared.handover.lane();
+        Class::ALL.map(|class| lane.done_through(class))
+    }
+
+    fn note_last(&mut self, rows: &[Row]) {
+        self.follow_epoch();
+        let mut last = self.shared.last();
+        for row in rows.iter().filter(|row| row.entry.numbered) {
+            if let Some(known) = last.get_mut(&row.entry.topic) {
+                *known = (row.epoch, row.seq);
+            } else if last.len() < LAST_SEQS_MAX {
+                last.insert(row.entry.topic.clone(), (row.epoch, row.seq));
+            }
+        }
+    }
+
+    /// Numbers of another epoch say nothing any more.
+    fn follow_epoch(&mut self) {
+        let numbering = self.keeper.numbering();
+        if numbering.epoch == self.epoch {
+            return;
+        }
+        self.epoch = numbering.epoch;
+        let known = numbering.last().filter(|(series, _)| !series.ends_with('#')).take(LAST_SEQS_MAX);
+        *self.shared.last() = known.map(|(series, seq)| (series.to_owned(), (self.epoch, seq))).collect();
+    }
+
+    /// Lets the handles see how it is.
+    fn show(&mut self) {
+        self.follow_epoch();
+        let mut trouble = self.shared.trouble();
+        if trouble.as_deref() != self.keeper.trouble() {
+            *trouble = self.keeper.trouble().map(str::to_owned);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Numbers and writes what was taken, as one transaction.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{
+    Class, Committed, Disk, Failure, FailureKind, Numbering, PerClass, Row, numbering, row,
+    schema::{self, State, table},
+};
+
+impl Disk {
+    /// Writes what was taken since the last commit, and how far all was acknowledged. When it returns, all of that is on the
+    /// disk. Nothing is written where nothing changed.
+    ///
+    /// # Errors
+    /// Where the disk fails: then nothing is known about this file any more, see [`Disk::fail`].
+    pub fn commit(&mut self, done: PerClass<u64>, now: Timestamp) -> Result<Committed, Failure> {
+        let done = std::array::from_fn(|class| done[class].clamp(self.state.done[class], self.state.last[class]));
+        let old = self.look_for_old(now)?;
+        if !self.has_batch() && done == self.state.done && !old {
+            return Ok(Committed::default());
+        }
+        let committed = match self.write(done, 0, now) {
+            // The estimate of what is needed was too low.
+            Err(failure) if failure.kind == FailureKind::Full => self.write(done, self.limits.max_bytes / 8, now),
+            written => written,
+        }?;
+        self.write_back()?;
+        Ok(committed)
+    }
+
+    fn write(&mut self, done: PerClass<u64>, spare_bytes: u64, now: Timestamp) -> Result<Committed, Failure> {
+        let transaction = self.db.unchecked_transaction()?;
+        let mut state = State { done, generation: self.state.generation + 1, ..self.state.clone() };
+        let room = self.make_room(&mut state, spare_bytes, now)?;
+        let mut numbering = self.numbering.clone();
+        let losses = [self.losses.as_slice(), &room.losses].concat();
+        let rows = numbering.number_all(&losses, &self.batch, &mut state.last, &self.gap);
+        let topics = self.write_topics(&numbering)?;
+        for row in &rows {
+            let series = numbering::series(&row.entry.topic, row.entry.numbered);
+            let id = topics.iter().find(|(_, name)| *name == *series).map(|(id, _)| *id);
+            let id = id.or_else(|| self.ids.get(&*series).copied()).expect("every number was given within a series");
+            insert(&transaction, row, id)?;
+        }
+        state.write(&transaction)?;
+        transaction.commit()?;
+        for (id, name) in topics {
+            self.ids.insert(name.clone(), id);
+            self.names.add(id, name);
+        }
+        self.numbering = numbering;
+        self.first = room.first;
+        self.state = state;
+        self.intake.restart();
+        self.batch.clear();
+        self.batch_bytes = 0;
+        self.losses.clear();
+        Ok(Committed { rows, given_up: room.given_up })
+    }
+
+    /// Writes the next numbers of all series whose changed, and gives ids to those that are new.
+    fn write_topics(&self, numbering: &Numbering) -> Result<Vec<(i64, String)>, Failure> {
+        let mut new = Vec::new();
+        for (name, next) in &numbering.next {
+            let known = self.ids.get(name).copied();
+            if known.is_some() && self.numbering.next.get(name) == Some(next) {
+                continue;
+            }
+            let id = known.unwrap_or_else(|| {
+                let id = 1 + i64::try_from(self.ids.len() + new.len()).expect("series are few");
+                new.push((id, name.clone()));
+                id
+            });
+            schema::write_topic(&self.db, id, name, *next)?;
+        }
+        Ok(new)
+    }
+
+    /// Brings the log back into the database once it is long. It is written over from the front then.
+    fn write_back(&self) -> Result<(), Failure> {
+        let pages: i64 = self.db.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1))?;
+        if pages >= i64::from(schema::LOG_PAGES) { schema::write_back(&self.db, "PASSIVE") } else { Ok(()) }
+    }
+
+    /// Adds what got its number elsewhere.
+    pub(super) fn insert_adopted(
+        &mut self,
+        rows: impl Iterator<Item = Row>,
+        done: PerClass<u64>,
+    ) -> Result<(), Failure> {
+        let transaction = self.db.unchecked_transaction()?;
+        let mut state = self.state.clone();
+        state.done = std::array::from_fn(|class| done[class].clamp(state.done[class], state.last[class]));
+        let mut topics: Vec<(i64, String)> = Vec::new();
+        for mut row in rows {
+            let last = &mut state.last[row.entry.class as usize];
+            *last += 1;
+            row.id = *last;
+            let series = numbering::series(&row.entry.topic, row.entry.numbered);
+            let known = self.ids.get(&*series).copied();
+            let known = known.or_else(|| topics.iter().find(|(_, name)| *name == *series).map(|(id, _)| *id));
+            let id = match known {
+                Some(id) => id,
+                None => {
+                    let id = 1 + i64::try_from(self.ids.len() + topics.len()).expect("series are few");
+                    schema::write_topic(&transaction, id, &series, self.numbering.last_of(&series) + 1)?;
+                    topics.push((id, series.into_owned()));
+                    id
+                }
+            };
+            insert(&transaction, &row, id)?;
+        }
+        state.write(&transaction)?;
+        transaction.commit()?;
+        self.state = state;
+        for (id, name) in topics {
+            self.ids.insert(name.clone(), id);
+            self.names.add(id, name);
+        }
+        Ok(())
+    }
+}
+
+fn insert(db: &Connection, row: &Row, topic: i64) -> Result<(), Failure> {
+    let entry = &row.entry;
+    let leaf = (!entry.numbered).then(|| entry.topic.rsplit('/').next().unwrap_or_default());
+    let text = match entry.class {
+        Class::First => "INSERT INTO entry_first VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        Class::Middle => "INSERT INTO entry_middle VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        Class::Last => "INSERT INTO entry_last VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    };
+    debug_assert!(text.contains(table(entry.class)));
+    db.prepare_cached(text)?.execute(params![
+        row.id,
+        topic,
+        leaf,
+        row.epoch,
+        row.seq,
+        row::flags(entry),
+        entry.made_at.as_microsecond(),
+        row::sums(row),
+        &entry.body[..],
+    ])?;
+    Ok(())
+}
