@@ -1,4 +1,5 @@
-//! Tells the plant: what is said (`wire`), when (`clock`), and how it reaches the broker (`mqtt`).
+//! Tells the plant: what is said (`wire`), when (`clock`), and how it reaches the broker (`mqtt`); and what the plant may
+//! ask (`command`, `commands`).
 //!
 //! Nothing here blocks the one who publishes and nothing fails it: a broker that is away, slow or wrong is a state of the
 //! [`mqtt::Link`], with a reason that says what to do. What a detection looks like in JSON belongs to `format`, what a
@@ -11,10 +12,17 @@
 #[cfg(feature = "demo-broker")]
 pub mod broker;
 pub mod clock;
+pub mod command;
+pub mod commands;
+pub mod kept;
+pub mod listener;
 pub mod mqtt;
+pub mod outbox;
 pub mod wire;
 
 use bytes::Bytes;
+
+use crate::store::Class;
 
 /// Something to tell, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,4 +44,15 @@ pub enum Delivery {
     /// How things are: retained, QoS 1. The newest of a topic replaces the one before, and the current one of every topic
     /// is sent again at every connection, since a broker may have forgotten it.
     State,
+    /// Must not be lost: QoS 1, on the disk before it is first sent and until the broker has acknowledged it.
+    Kept {
+        /// What is sent first, and what is given up last.
+        class: Class,
+        /// Whether the broker shall keep it for later subscribers.
+        retain: bool,
+        /// Whether the payload is a JSON object, to which `epoch`, `seq` and `replayed` are added on the wire.
+        numbered: bool,
+    },
+    /// The answer to a command: QoS 1, not retained, and of no use to anybody without the connection that asked.
+    Answer,
 }

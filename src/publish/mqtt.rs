@@ -33,21 +33,27 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use tokio::{runtime::Handle, sync::Notify, task::JoinHandle, time::timeout};
 
 use self::{
     fault::Place,
     queue::{Queue, Token},
-    session::Outgoing,
 };
 pub use self::{
     fault::{Fault, FaultKind},
     link::Link,
     secret::{Revealed, Secret},
-    session::{Invalid, Qos},
+    session::{INCOMING_BYTES_MAX, Incoming, Invalid, Outgoing, Qos},
     tls::{Identity, TlsSettings},
 };
-use super::{Delivery, Message};
+use super::{
+    Delivery, Message, kept,
+    outbox::{Handover, Outbox},
+};
+
+/// How long a stop waits for the outbox to become empty.
+const OUTBOX_WITHIN: Duration = Duration::from_secs(1);
 
 /// Longest packet that is sent. Brokers have limits of their own; this one keeps a mistake out of the queue.
 pub const OUTGOING_BYTES_MAX: usize = 1024 * 1024;
@@ -124,6 +130,59 @@ pub async fn check(settings: &Settings) -> Result<(), Fault> {
     driver::check(settings).await
 }
 
+/// What a client is for, beside publishing states and what is live.
+#[derive(Default)]
+pub struct Client {
+    /// Asked at every connection for what the broker shall publish should it end without a goodbye; the state of its topic
+    /// is sent before all others.
+    pub will: Option<Will>,
+    /// Where [`Delivery::Kept`] goes; without it such messages are refused.
+    pub outbox: Option<Outbox>,
+    /// What is listened to.
+    pub subscription: Option<Subscription>,
+}
+
+/// Makes a last will.
+pub type Will = Box<dyn Fn() -> Message + Send + Sync>;
+
+/// What is listened to, at every connection anew.
+pub struct Subscription {
+    /// Topics, perhaps with wildcards; QoS 1. What the broker refuses [`Publisher::trouble`] says.
+    pub filters: Vec<String>,
+    /// A message that makes a longer packet ends the connection, in bytes.
+    pub incoming_bytes_max: usize,
+    /// Takes each message, on the connection's task; the broker is told afterwards. While it waits, the connection does.
+    pub hear: Box<Hear>,
+}
+
+/// Takes messages, and may answer.
+pub type Hear = dyn FnMut(&Incoming, &Replies) + Send;
+
+/// Where answers go; they are dropped with the connection, since nobody waits for them any more.
+#[derive(Clone)]
+pub struct Replies(Arc<Shared>);
+
+impl Replies {
+    /// Publishes an answer, from any thread. One that cannot be published is told to the log.
+    pub fn send(&self, answer: Message) {
+        let topic = answer.topic.clone();
+        match self.0.outgoing(Message { delivery: Delivery::Answer, ..answer }) {
+            Ok(outgoing) => {
+                self.0.queue().live(outgoing);
+                self.0.wake.notify_one();
+            }
+            Err(error) => log::warn!("{topic} was not published: {error}"),
+        }
+    }
+}
+
+impl Client {
+    /// A device that publishes, and leaves a will.
+    pub fn with_will(will: impl Fn() -> Message + Send + Sync + 'static) -> Self {
+        Self { will: Some(Box::new(will)), ..Self::default() }
+    }
+}
+
 /// A handle to publish with, for any thread; clones share one connection.
 ///
 /// When the last clone is dropped without [`Publisher::stop`], the connection ends without a goodbye, and the broker
@@ -143,6 +202,9 @@ pub enum Refused {
     /// More topics with a state than there are things to say.
     #[error("too many topics have a state; the one for {0} is not published; run fewer cameras on one device")]
     TooManyStates(String),
+    /// Nothing keeps messages here.
+    #[error("the message for {0} has to be kept, and there is no outbox")]
+    NotKept(String),
     /// [`Publisher::stop`] was called.
     #[error("publishing has stopped")]
     Stopped,
@@ -164,20 +226,24 @@ pub struct Counters {
 }
 
 impl Publisher {
-    /// Starts the task that keeps the connection. `will` is asked at every connection for what the broker shall publish
-    /// should it end without a goodbye; the state of its topic is sent before all others.
-    pub fn start(runtime: &Handle, settings: Settings, will: impl Fn() -> Message + Send + Sync + 'static) -> Self {
+    /// Starts the task that keeps the connection.
+    pub fn start(runtime: &Handle, settings: Settings, client: Client) -> Self {
+        let Client { will, outbox, subscription } = client;
+        let handover = outbox.as_ref().map_or_else(Arc::default, Outbox::handover);
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue::new(will().topic)),
-            wake: Notify::new(),
+            queue: Mutex::new(Queue::new(will.as_ref().map(|will| will().topic).unwrap_or_default())),
+            wake: handover.connection_bell(),
+            handover,
+            outbox,
             link: Mutex::new(Link::Connecting),
+            trouble: Mutex::new(None),
             live_qos: settings.live_qos,
             published: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         });
-        let handle = runtime.spawn(driver::run(Arc::clone(&shared), settings, Box::new(will)));
+        let handle = runtime.spawn(driver::run(Arc::clone(&shared), settings, will, subscription));
         Self { shared, task: Arc::new(Task(Mutex::new(Some(handle)))) }
     }
 
@@ -186,28 +252,45 @@ impl Publisher {
     /// # Errors
     /// Where the message can never be published; it is not kept then.
     pub fn publish(&self, message: Message) -> Result<(), Refused> {
-        let delivery = message.delivery;
+        if let Delivery::Kept { .. } = message.delivery {
+            if self.shared.queue().is_finishing() {
+                return Err(Refused::Stopped);
+            }
+            let Some(outbox) = &self.shared.outbox else { return Err(Refused::NotKept(message.topic)) };
+            return Ok(outbox.push(kept::entry(message, Timestamp::now()))?);
+        }
+        let is_state = message.delivery == Delivery::State;
         let outgoing = self.shared.outgoing(message)?;
         {
             let mut queue = self.shared.queue();
             if queue.is_finishing() {
                 return Err(Refused::Stopped);
             }
-            match delivery {
-                Delivery::Live => queue.live(outgoing),
-                Delivery::State => {
-                    let topic = outgoing.topic().to_owned();
-                    queue.state(outgoing).map_err(|queue::TooManyStates| Refused::TooManyStates(topic))?;
-                }
+            if is_state {
+                let topic = outgoing.topic().to_owned();
+                queue.state(outgoing).map_err(|queue::TooManyStates| Refused::TooManyStates(topic))?;
+            } else {
+                queue.live(outgoing);
             }
         }
         self.shared.wake.notify_one();
         Ok(())
     }
 
+    /// Whether the task that keeps the connection is at work: from the start to [`Publisher::stop`], unless it failed.
+    pub fn is_running(&self) -> bool {
+        let task = self.task.0.lock().unwrap_or_else(PoisonError::into_inner);
+        task.as_ref().is_some_and(|handle| !handle.is_finished())
+    }
+
     /// How the connection is.
     pub fn link(&self) -> Link {
         self.shared.link().clone()
+    }
+
+    /// What the broker refuses although the connection stands: a subscription.
+    pub fn trouble(&self) -> Option<Fault> {
+        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What was done so far.
@@ -224,9 +307,11 @@ impl Publisher {
     /// Publishes what waits, then `last` (retained, QoS 1), and says goodbye once the broker has acknowledged it, so that
     /// the will is not published. Says whether that came about within the time. A connection that is being made has that
     /// time to stand; between two attempts it returns at once, and then the broker has published the will or will do so.
-    pub async fn stop(&self, last: Message, within: Duration) -> bool {
-        let Ok(outgoing) = self.shared.outgoing(Message { delivery: Delivery::State, ..last }) else { return false };
-        self.shared.queue().finish(outgoing);
+    /// The outbox has a second to become empty; what is left in it is sent after the next start.
+    pub async fn stop(&self, last: Option<Message>, within: Duration) -> bool {
+        let last = last.map(|last| self.shared.outgoing(Message { delivery: Delivery::State, ..last }));
+        let Ok(last) = last.transpose() else { return false };
+        self.shared.queue().finish(last, Instant::now() + OUTBOX_WITHIN.min(within / 2));
         self.shared.wake.notify_one();
         let handle = self.task.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut handle) = handle else { return false };
@@ -240,15 +325,16 @@ impl Publisher {
     }
 }
 
-type Will = Box<dyn Fn() -> Message + Send + Sync>;
-
 /// What the handle and the task have in common.
 struct Shared {
     /// Locked for moments only, never across a wait.
     queue: Mutex<Queue>,
     /// Rung when there is something new to do.
-    wake: Notify,
+    wake: Arc<Notify>,
+    handover: Arc<Handover>,
+    outbox: Option<Outbox>,
     link: Mutex<Link>,
+    trouble: Mutex<Option<Fault>>,
     live_qos: Qos,
     published: AtomicU64,
     acknowledged: AtomicU64,
@@ -269,18 +355,33 @@ impl Shared {
         let (qos, retain) = match message.delivery {
             Delivery::Live => (self.live_qos, false),
             Delivery::State => (Qos::AtLeastOnce, true),
+            Delivery::Kept { retain, .. } => (Qos::AtLeastOnce, retain),
+            Delivery::Answer => (Qos::AtLeastOnce, false),
         };
         Outgoing::new(message.topic, message.payload, qos, retain, OUTGOING_BYTES_MAX)
+    }
+
+    fn next(&self, now: Instant) -> Option<(Outgoing, bool, Token)> {
+        self.queue().next(&mut self.handover.lane(), now)
     }
 
     fn connected(&self, now: Instant) {
         self.connections.fetch_add(1, Ordering::Relaxed);
         self.queue().connected();
+        self.handover.lane().connected();
+        self.handover.ring_outbox();
         *self.link() = Link::Up { since: now };
+    }
+
+    fn subscribed(&self, trouble: Option<Fault>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     fn disconnected(&self, link: Link) {
         self.queue().disconnected();
+        self.handover.lane().disconnected();
+        self.handover.ring_outbox();
+        self.subscribed(None);
         *self.link() = link;
     }
 
@@ -291,7 +392,10 @@ impl Shared {
 
     fn acknowledged(&self, token: Token) {
         self.acknowledged.fetch_add(1, Ordering::Relaxed);
-        self.queue().acknowledged(token);
+        match token {
+            Token::Kept(key) => self.handover.lane().acknowledged(key),
+            token => self.queue().acknowledged(token),
+        }
     }
 }
 

@@ -1,59 +1,28 @@
 //! The messages: topics and JSON envelopes of schema `andon/1`.
 //!
 //! Everything comes in as plain data and moments, the clocks as a [`Reading`], so that the same input gives the same
-//! bytes; `tests/golden/wire/` holds one of each. What a detection looks like belongs to `format`.
+//! bytes; `tests/golden/wire/` holds one of each. `wire/body.rs` has their fields, `wire/name.rs` what a topic may be made of.
+//! What a detection looks like belongs to `format`.
 
-use std::time::Instant;
+mod body;
+mod name;
+
+use std::{collections::BTreeMap, time::Instant};
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use self::body::{
+    AnswerBody, CameraStatusBody, DetectionsBody, Envelope, EventBody, FrameBody, GapBody, HappenedBody, LatencyBody,
+    ModelBody, StatusBody, WillBody,
+};
+pub use self::name::{InvalidName, check_id, check_prefix};
 use super::{Delivery, Message, clock::Reading};
-use crate::{detection::Timing, geometry::Size};
+use crate::{detection::Timing, geometry::Size, store::Class};
 
 /// The name and version of the shape of all messages. Additions do not change it.
 pub const SCHEMA: &str = "andon/1";
-
-/// Why a name cannot stand in a topic.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidName {
-    /// Other characters than the ones that are safe in topics, file names and URLs alike.
-    #[error("the id {0:?} is not usable; write it with a-z, 0-9, _ and - only")]
-    Id(String),
-    /// A word that stands at the same place of a topic.
-    #[error("the id {0:?} is reserved; choose another")]
-    Reserved(String),
-    /// A prefix that makes no topic.
-    #[error("the prefix {0:?} is not usable; write levels parted by single /, without +, # and $")]
-    Prefix(String),
-}
-
-/// Checks the id of a device, camera, model or rule.
-///
-/// # Errors
-/// Where it has other characters than `a-z`, `0-9`, `_` and `-`, none, or is reserved.
-pub fn check_id(id: &str) -> Result<(), InvalidName> {
-    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-    if id.is_empty() || !id.bytes().all(allowed) {
-        Err(InvalidName::Id(id.into()))
-    } else if matches!(id, "cmd" | "status") {
-        Err(InvalidName::Reserved(id.into()))
-    } else {
-        Ok(())
-    }
-}
-
-/// Checks what topics begin with.
-///
-/// # Errors
-/// Where it makes no topic: it is empty, has empty levels, wildcards, or begins with `$`.
-pub fn check_prefix(prefix: &str) -> Result<(), InvalidName> {
-    if prefix.starts_with('$') || prefix.contains(['+', '#', '\0']) || prefix.split('/').any(str::is_empty) {
-        return Err(InvalidName::Prefix(prefix.into()));
-    }
-    Ok(())
-}
 
 /// Who speaks: makes the messages of one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +79,52 @@ impl CameraState {
     }
 }
 
+/// The place of a message in the numbering of its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number {
+    /// Which numbering.
+    pub epoch: u64,
+    /// From 1, without a hole.
+    pub seq: u64,
+}
+
+/// What happened to something on the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// It was not there before.
+    Appeared,
+    /// It is not what it was.
+    Changed,
+    /// It is not there any more.
+    Left,
+}
+
+impl EventKind {
+    /// The word for it in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Appeared => "appeared",
+            Self::Changed => "changed",
+            Self::Left => "left",
+        }
+    }
+}
+
+/// Messages that are lost for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap<'a> {
+    /// Whose numbers; `None` for all of the epoch.
+    pub topic: Option<&'a str>,
+    /// Which numbering.
+    pub epoch: u64,
+    /// The first number that is lost,
+    pub from: u64,
+    /// and the last.
+    pub to: u64,
+    /// Why, in a word.
+    pub reason: &'a str,
+}
+
 /// Which frame a message is about.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FrameFacts {
@@ -145,13 +160,30 @@ impl Wire {
         Ok(Self { prefix: prefix.into(), device: device.into(), simulated })
     }
 
-    /// The device's status: to be published before all else, and whenever it changes.
-    pub fn status(&self, now: &Reading, state: &DeviceState, since: Instant) -> Message {
+    /// What topics begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The device's id.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// The device's status: to be published before all else, and whenever it changes. `topics` are the last numbers given
+    /// away, so that a subscriber knows of messages that are lost behind the last it saw.
+    pub fn status(
+        &self,
+        now: &Reading,
+        state: &DeviceState,
+        since: Instant,
+        topics: &BTreeMap<String, Number>,
+    ) -> Message {
         let reasons = match state {
             DeviceState::Degraded(reasons) => &reasons[..],
             DeviceState::Online | DeviceState::Stopped => &[],
         };
-        let body = StatusBody { state: state.name(), reasons, since: now.rfc3339(since) };
+        let body = StatusBody { state: state.name(), reasons, since: now.rfc3339(since), topics };
         self.message(self.status_topic(), Delivery::State, now, body)
     }
 
@@ -193,13 +225,8 @@ impl Wire {
         let body = DetectionsBody {
             camera,
             captured_at: now.rfc3339(frame.captured_at),
-            frame: FrameBody {
-                seq: frame.seq,
-                width: frame.size.width,
-                height: frame.size.height,
-                dropped: frame.dropped,
-            },
-            model: ModelBody { name: &model.name, sha256: &model.sha256 },
+            frame: frame.body(),
+            model: model.body(),
             latency_ms: LatencyBody {
                 capture: milliseconds(frame.captured_at, frame.taken_at),
                 decode: hundredths(timing.decode_ms),
@@ -211,6 +238,52 @@ impl Wire {
             detections,
         };
         self.message(self.camera_topic(camera, "detections"), Delivery::Live, now, body)
+    }
+
+    /// Something happened to one item; `item` is its detection as `format` writes it, `id` the event's own name.
+    pub fn event(
+        &self,
+        now: &Reading,
+        camera: &str,
+        frame: &FrameFacts,
+        model: &ModelIdentity,
+        (id, kind): (&str, EventKind),
+        item: &Value,
+    ) -> Message {
+        let body = EventBody {
+            camera,
+            captured_at: now.rfc3339(frame.captured_at),
+            frame: frame.body(),
+            model: model.body(),
+            event: HappenedBody { id, kind: kind.name(), item },
+        };
+        let delivery = Delivery::Kept { class: Class::Middle, retain: false, numbered: true };
+        self.message(self.camera_topic(camera, "events"), delivery, now, body)
+    }
+
+    /// Messages are lost, and nobody shall look for them.
+    pub fn gap(&self, now: &Reading, gap: &Gap<'_>) -> Message {
+        let Gap { topic, epoch, from, to, reason } = *gap;
+        let body = GapBody { topic, lost_epoch: epoch, from, to, reason };
+        let delivery = Delivery::Kept { class: Class::First, retain: false, numbered: true };
+        self.message(format!("{}/{}/gap", self.prefix, self.device), delivery, now, body)
+    }
+
+    /// Where a command is taken.
+    pub fn command_topic(&self, verb: &str) -> String {
+        format!("{}/{}/cmd/{verb}", self.prefix, self.device)
+    }
+
+    /// What became of a command, or why it was not done; `id` is the asker's own name for it.
+    pub fn answer(
+        &self,
+        now: &Reading,
+        verb: &str,
+        id: Option<&str>,
+        outcome: Result<&Map<String, Value>, &str>,
+    ) -> Message {
+        let body = AnswerBody { id, ok: outcome.is_ok(), error: outcome.err(), result: outcome.ok() };
+        self.message(format!("{}/result", self.command_topic(verb)), Delivery::Answer, now, body)
     }
 
     fn status_topic(&self) -> String {
@@ -234,77 +307,16 @@ impl Wire {
     }
 }
 
-/// What all messages carry but the will, which the device does not publish itself.
-#[derive(Serialize)]
-struct Envelope<'a, B> {
-    schema: &'a str,
-    device: &'a str,
-    published_at: String,
-    clock: &'a str,
-    #[serde(skip_serializing_if = "is_false")]
-    simulated: bool,
-    #[serde(flatten)]
-    body: B,
+impl FrameFacts {
+    fn body(&self) -> FrameBody {
+        FrameBody { seq: self.seq, width: self.size.width, height: self.size.height, dropped: self.dropped }
+    }
 }
 
-#[derive(Serialize)]
-struct StatusBody<'a> {
-    state: &'a str,
-    reasons: &'a [String],
-    since: String,
-}
-
-#[derive(Serialize)]
-struct WillBody<'a> {
-    schema: &'a str,
-    device: &'a str,
-    #[serde(skip_serializing_if = "is_false")]
-    simulated: bool,
-    state: &'a str,
-    connected_at: String,
-}
-
-#[derive(Serialize)]
-struct CameraStatusBody<'a> {
-    camera: &'a str,
-    state: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    since: String,
-}
-
-#[derive(Serialize)]
-struct DetectionsBody<'a> {
-    camera: &'a str,
-    captured_at: String,
-    frame: FrameBody,
-    model: ModelBody<'a>,
-    latency_ms: LatencyBody,
-    detections: &'a [Value],
-}
-
-#[derive(Serialize)]
-struct FrameBody {
-    seq: u64,
-    width: u32,
-    height: u32,
-    dropped: u64,
-}
-
-#[derive(Serialize)]
-struct ModelBody<'a> {
-    name: &'a str,
-    sha256: &'a str,
-}
-
-#[derive(Serialize)]
-struct LatencyBody {
-    capture: f64,
-    decode: f64,
-    preprocess: f64,
-    inference: f64,
-    postprocess: f64,
-    total: f64,
+impl ModelIdentity {
+    fn body(&self) -> ModelBody<'_> {
+        ModelBody { name: &self.name, sha256: &self.sha256 }
+    }
 }
 
 fn encode(body: &impl Serialize) -> Bytes {
@@ -320,108 +332,5 @@ fn milliseconds(from: Instant, to: Instant) -> f64 {
     hundredths(to.saturating_duration_since(from).as_secs_f32() * 1000.0)
 }
 
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
 #[cfg(test)]
-mod tests {
-    use std::{env, fs, path::Path, time::Duration};
-
-    use serde_json::json;
-
-    use super::*;
-
-    /// Half past eight, an hour after the program began.
-    fn reading() -> Reading {
-        let instant = Instant::now() + Duration::from_secs(3600);
-        Reading { instant, timestamp: "2026-03-01T08:30:00.25Z".parse().unwrap(), synchronized: true }
-    }
-
-    fn wire() -> Wire {
-        Wire::new("andon", "press-4", false).unwrap()
-    }
-
-    #[track_caller]
-    fn assert_golden(name: &str, message: &Message) {
-        let value: Value = serde_json::from_slice(&message.payload).unwrap();
-        assert_eq!(value["schema"], SCHEMA);
-        let got =
-            format!("{} {:?}\n{}\n", message.topic, message.delivery, std::str::from_utf8(&message.payload).unwrap());
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wire").join(name);
-        if env::var_os("UPDATE_GOLDEN").is_some() {
-            fs::write(&path, &got).unwrap();
-        }
-        let expected = fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(got, expected, "{} differs; UPDATE_GOLDEN=1 rewrites it", path.display());
-    }
-
-    #[test]
-    fn the_device_says_how_it_is() {
-        let now = reading();
-        let since = now.instant - Duration::from_millis(1500);
-        assert_golden("status-online.txt", &wire().status(&now, &DeviceState::Online, since));
-        assert_golden("status-stopped.txt", &wire().status(&now, &DeviceState::Stopped, now.instant));
-        let reasons = vec![
-            "camera \"in\": no frame for 2 s; check the cable".to_owned(),
-            "model \"scratches\" is not loaded; see the log".to_owned(),
-        ];
-        let degraded = DeviceState::Degraded(reasons);
-        assert_golden("status-degraded.txt", &wire().status(&Reading { synchronized: false, ..now }, &degraded, since));
-        assert_golden("status-will.txt", &wire().will(&now));
-    }
-
-    #[test]
-    fn a_camera_says_how_it_is() {
-        let now = reading();
-        let since = now.instant - Duration::from_secs(61);
-        assert_golden("camera-live.txt", &wire().camera_status(&now, "in", CameraState::Live, None, since));
-        for (state, name, reason) in [
-            (CameraState::Stalled, "camera-stalled.txt", "no frame for 2.0 s"),
-            (CameraState::Absent, "camera-absent.txt", "/dev/v4l/by-id/usb-cam is not there; plug it in"),
-            (CameraState::Blind, "camera-blind.txt", "the picture is black; check the light"),
-        ] {
-            assert_golden(name, &wire().camera_status(&now, "in", state, Some(reason), since));
-        }
-    }
-
-    #[test]
-    fn a_frame_says_what_was_found() {
-        let now = reading();
-        let frame = FrameFacts {
-            seq: 1207,
-            size: Size { width: 1280, height: 720 },
-            dropped: 3,
-            captured_at: now.instant - Duration::from_micros(61_234),
-            taken_at: now.instant - Duration::from_micros(48_004),
-        };
-        let model = ModelIdentity { name: "boards".into(), sha256: "9f86d081884c7d65".repeat(4) };
-        let timing = Timing { decode_ms: 4.1, preprocess_ms: 1.234_56, inference_ms: 39.999, postprocess_ms: 0.004 };
-        let found = [json!({"name": "scratch", "class": 2, "confidence": 0.914_21,
-            "box": {"x1": 10.5, "y1": 20.25, "x2": 110.0, "y2": 99.75}})];
-        let message = wire().detections(&now, "in", &frame, &model, &timing, &found);
-        assert_golden("detections.txt", &message);
-        let simulated = Wire::new("plant/hall-2", "demo", true).unwrap();
-        let message = simulated.detections(&now, "line", &frame, &model, &timing, &[]);
-        assert_golden("detections-simulated-none.txt", &message);
-        assert_golden("status-simulated.txt", &simulated.status(&now, &DeviceState::Online, now.instant));
-        assert_golden("status-simulated-will.txt", &simulated.will(&now));
-    }
-
-    #[test]
-    fn names_that_make_no_topic_are_refused() {
-        for id in ["in", "cam_2", "a-b", "0", "gap"] {
-            assert_eq!(check_id(id), Ok(()), "{id}");
-        }
-        for id in ["", "In", "a b", "a/b", "+", "#", "kamera-ü", "a\0"] {
-            assert_eq!(check_id(id), Err(InvalidName::Id(id.into())), "{id}");
-        }
-        for id in ["cmd", "status"] {
-            assert_eq!(check_id(id), Err(InvalidName::Reserved(id.into())), "{id}");
-        }
-        for prefix in ["", "/a", "a/", "a//b", "a/+", "#", "$SYS/a"] {
-            assert_eq!(Wire::new(prefix, "box", false), Err(InvalidName::Prefix(prefix.into())), "{prefix}");
-        }
-        assert!(Wire::new("plant/hall 2/andon", "box", false).is_ok());
-    }
-}
+mod tests;

@@ -29,6 +29,10 @@ const ADDRESSES_MAX: usize = 4;
 const SEND_BUFFER_BYTES: u32 = 32 * 1024;
 /// While so many bytes wait for the kernel, no further message is taken from the queue.
 pub(super) const OUTPUT_BYTES_FULL: usize = 16 * 1024;
+/// While so many bytes wait for the kernel, nothing more is read: a broker that does not listen need not be answered.
+const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+/// Bytes that are read at once.
+const INPUT_BYTES: usize = 16 * 1024;
 /// A connection that takes not a byte for so long is dead.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// How long to look for the broker's reason after it cut us off, and for its close after a goodbye.
@@ -112,13 +116,20 @@ pub(super) struct Carrier {
 impl Carrier {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
         let (reader, writer) = tokio::io::split(stream);
-        Self { reader, writer, buffer: vec![0; 4096], unflushed: false, progress: Instant::now() }
+        Self { reader, writer, buffer: vec![0; INPUT_BYTES], unflushed: false, progress: Instant::now() }
     }
 
-    /// Carries bytes until something has happened: some came, some went, time is due, or somebody rang.
-    pub(super) async fn step<T>(&mut self, session: &mut Session<T>, wake: &Notify) -> Result<(), Trouble> {
+    /// Carries bytes until something has happened: some came, some went, somebody rang, or it is time for the session or
+    /// for the caller.
+    pub(super) async fn step<T>(
+        &mut self,
+        session: &mut Session<T>,
+        wake: &Notify,
+        callers_time: Option<Instant>,
+    ) -> Result<(), Trouble> {
         let busy = self.is_busy(session);
-        let mut due = session.deadline();
+        let deaf = session.output().len() >= OUTPUT_BYTES_MAX;
+        let mut due = callers_time.map_or(session.deadline(), |time| time.min(session.deadline()));
         if busy {
             due = due.min(self.progress + WRITE_WITHIN);
         } else {
@@ -126,7 +137,7 @@ impl Carrier {
         }
         let Self { reader, writer, buffer, .. } = self;
         tokio::select! {
-            read = reader.read(buffer) => {
+            read = reader.read(buffer), if !deaf => {
                 let bytes = read.map_err(Trouble::Io)?;
                 if bytes == 0 {
                     return Err(Trouble::Closed);

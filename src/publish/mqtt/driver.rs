@@ -16,37 +16,46 @@ use rustls::ClientConfig;
 use tokio::{sync::Notify, time::sleep_until};
 
 use super::{
-    Settings, Shared, Will,
+    Replies, Settings, Shared, Subscription, Will,
     backoff::Backoff,
     connection::{self, Carrier, OUTPUT_BYTES_FULL},
-    fault::{Fault, FaultKind, Phase, Trouble},
+    fault::{Fault, FaultKind, Phase, Place, Trouble},
     link::{Link, LinkLog},
     queue::Token,
-    session::{Connect, Event, Outgoing, Session},
+    session::{Connect, Event, INCOMING_BYTES_MAX, Outgoing, Session},
     tls,
 };
 
+/// A broker that ends so many connections in a row instead of answering a subscription does not allow it: the next one does
+/// without, so that all else is published.
+const CUT_SUBSCRIPTIONS_MAX: u32 = 3;
+
 /// Keeps a connection until [`Queue::finish`](super::queue::Queue::finish); says whether the last message was confirmed.
-pub(super) async fn run(shared: Arc<Shared>, settings: Settings, will: Will) -> bool {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    settings: Settings,
+    will: Option<Will>,
+    mut subscription: Option<Subscription>,
+) -> bool {
     let mut backoff = Backoff::new(RandomState::new().hash_one("andon"));
-    let mut log = LinkLog::new(settings.place().broker);
+    let mut record = Record { log: LinkLog::new(settings.place().broker), up_since: None, cut_subscriptions: 0 };
     let mut down_since = Instant::now();
     let mut attempts = 0;
     loop {
-        let mut up_since = None;
-        let fault = match caught(attempt(&shared, &settings, &will, &mut up_since, &mut log)).await {
+        record.up_since = None;
+        let fault = match caught(attempt(&shared, &settings, will.as_ref(), subscription.as_mut(), &mut record)).await {
             Ok(confirmed) => return confirmed,
             Err(fault) => fault,
         };
         let now = Instant::now();
-        if let Some(up_since) = up_since {
+        if let Some(up_since) = record.up_since {
             backoff.was_up(now - up_since);
             down_since = now;
             attempts = 0;
         }
         attempts += 1;
         let patient = fault.kind.waits_for_a_person();
-        log.down(&fault, now);
+        record.log.down(&fault, now);
         shared.disconnected(Link::Down { reason: fault, since: down_since, attempts });
         let again = now + backoff.wait(now - down_since, patient);
         loop {
@@ -73,47 +82,100 @@ async fn caught(attempt: impl Future<Output = Result<bool, Fault>>) -> Result<bo
     .await
 }
 
+/// What is remembered of a connection, and of those before.
+struct Record {
+    log: LinkLog,
+    /// Since when the connection stands.
+    up_since: Option<Instant>,
+    /// Connections in a row that ended instead of a subscription being answered.
+    cut_subscriptions: u32,
+}
+
 /// One connection from its beginning to its end; `Ok` where it ended because it was to.
 async fn attempt(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     settings: &Settings,
-    will: &Will,
-    up_since: &mut Option<Instant>,
-    log: &mut LinkLog,
+    will: Option<&Will>,
+    mut subscription: Option<&mut Subscription>,
+    record: &mut Record,
 ) -> Result<bool, Fault> {
     let place = settings.place();
-    let will = shared.outgoing(will()).map_err(|error| Fault::new(FaultKind::Protocol, error.to_string()))?;
-    let (mut session, mut carrier) = begin(settings, settings.client_id.clone(), Some(will)).await?;
+    let will = will.map(|will| shared.outgoing(will())).transpose();
+    let will = will.map_err(|error| Fault::new(FaultKind::Protocol, error.to_string()))?;
+    let (mut filters, incoming_bytes_max) = subscription
+        .as_ref()
+        .map_or((Vec::new(), INCOMING_BYTES_MAX), |wanted| (wanted.filters.clone(), wanted.incoming_bytes_max));
+    let mut forgone = Vec::new();
+    if record.cut_subscriptions >= CUT_SUBSCRIPTIONS_MAX {
+        record.cut_subscriptions = 0;
+        forgone = std::mem::take(&mut filters);
+    }
+    let opening = Opening { client_id: settings.client_id.clone(), will, filters, incoming_bytes_max };
+    let (mut session, mut carrier) = begin(settings, opening).await?;
     loop {
-        let stepped = carrier.step(&mut session, &shared.wake).await;
+        // Where nothing can be sent anyway, what happens next is that something can.
+        let patient_until = can_take(&session).then(|| shared.queue().patient_until()).flatten();
+        let stepped = carrier.step(&mut session, &shared.wake, patient_until).await;
+        let mut delivered = false;
         while let Some(event) = session.event() {
             match event {
                 Event::Connected => {
                     let now = Instant::now();
-                    *up_since = Some(now);
-                    log.up();
+                    record.up_since = Some(now);
+                    record.log.up();
                     shared.connected(now);
+                    tell_refused(shared, &place, &forgone);
                 }
-                Event::Acknowledged(token) => shared.acknowledged(token),
+                Event::Acknowledged(token) => {
+                    delivered |= matches!(token, Token::Kept(_));
+                    shared.acknowledged(token);
+                }
+                Event::Subscribed { refused } => {
+                    record.cut_subscriptions = 0;
+                    tell_refused(shared, &place, &refused);
+                }
+                Event::Message(message) => {
+                    if let Some(subscription) = subscription.as_mut() {
+                        (subscription.hear)(&message, &Replies(Arc::clone(shared)));
+                    }
+                    session.acknowledge(&message, Instant::now());
+                }
             }
         }
-        let phase = if up_since.is_some() { Phase::Up } else { Phase::Login };
+        if delivered {
+            shared.handover.ring_outbox();
+        }
+        if stepped.is_err() && session.is_subscribing() {
+            record.cut_subscriptions += 1;
+        }
+        let phase = if record.up_since.is_some() { Phase::Up } else { Phase::Login };
         stepped.map_err(|trouble| place.fault(phase, &trouble))?;
+        fill(shared, &mut session);
         if shared.queue().is_finished() {
             // The last message is acknowledged: a goodbye that fails costs nothing but a will that follows it.
             return Ok(carrier.close(&mut session).await.is_ok());
         }
-        fill(shared, &mut session);
     }
+}
+
+/// What the broker does not let us hear is a trouble of a connection that stands.
+fn tell_refused(shared: &Shared, place: &Place, refused: &[String]) {
+    let trouble = (!refused.is_empty()).then(|| place.unsubscribed(refused));
+    if let Some(trouble) = &trouble {
+        log::warn!("{trouble}");
+    }
+    shared.subscribed(trouble);
 }
 
 /// A connection that is given up as soon as it stands.
 pub(super) async fn check(settings: &Settings) -> Result<(), Fault> {
     let place = settings.place();
-    let (mut session, mut carrier) = begin(settings, format!("{}-check", settings.client_id), None).await?;
+    let client_id = format!("{}-check", settings.client_id);
+    let opening = Opening { client_id, will: None, filters: Vec::new(), incoming_bytes_max: INCOMING_BYTES_MAX };
+    let (mut session, mut carrier) = begin(settings, opening).await?;
     let (nobody_rings, mut connected) = (Notify::new(), false);
     while !connected {
-        let stepped = carrier.step(&mut session, &nobody_rings).await;
+        let stepped = carrier.step(&mut session, &nobody_rings, None).await;
         stepped.map_err(|trouble| place.fault(Phase::Login, &trouble))?;
         connected = session.event() == Some(Event::Connected);
     }
@@ -121,26 +183,36 @@ pub(super) async fn check(settings: &Settings) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Opens the way and begins a session on it; CONNECT is yet to be written.
-async fn begin(
-    settings: &Settings,
+/// What a connection begins with, beside the settings.
+struct Opening {
     client_id: String,
     will: Option<Outgoing>,
-) -> Result<(Session<Token>, Carrier), Fault> {
+    filters: Vec<String>,
+    incoming_bytes_max: usize,
+}
+
+/// Opens the way and begins a session on it; CONNECT is yet to be written.
+async fn begin(settings: &Settings, opening: Opening) -> Result<(Session<Token>, Carrier), Fault> {
     let (login, tls) = credentials(settings).await?;
     let stream = connection::open(settings, tls).await?;
-    let connect =
-        Connect { client_id, login, will, keep_alive: settings.keep_alive, answer_within: settings.answer_within };
+    let Opening { client_id, will, filters, incoming_bytes_max } = opening;
+    let Settings { keep_alive, answer_within, .. } = *settings;
+    let connect = Connect { client_id, login, will, filters, incoming_bytes_max, keep_alive, answer_within };
     let session = Session::connect(connect, Instant::now())
         .map_err(|failure| settings.place().fault(Phase::Login, &Trouble::Session(failure)))?;
     Ok((session, Carrier::new(stream)))
 }
 
+fn can_take(session: &Session<Token>) -> bool {
+    session.is_open() && session.output().len() < OUTPUT_BYTES_FULL
+}
+
 /// Gives the session what it can take.
 fn fill(shared: &Shared, session: &mut Session<Token>) {
-    while session.is_open() && session.output().len() < OUTPUT_BYTES_FULL {
-        let Some((message, again, token)) = shared.queue().next() else { return };
-        session.publish(&message, again, token, Instant::now());
+    while can_take(session) {
+        let now = Instant::now();
+        let Some((message, again, token)) = shared.next(now) else { return };
+        session.publish(&message, again, token, now);
         shared.published(message.bytes());
     }
 }

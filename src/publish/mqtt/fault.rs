@@ -41,6 +41,8 @@ pub enum FaultKind {
     Closed,
     /// The connection is open, but nothing comes back, or nothing goes out.
     Silent,
+    /// The broker refuses a subscription; the connection stands all the same.
+    Subscription,
     /// The broker said something that MQTT 3.1.1 does not allow.
     Protocol,
     /// A mistake in andon.
@@ -148,6 +150,19 @@ impl Place {
             ),
             Trouble::Session(failure) => self.session(phase, failure),
         }
+    }
+
+    /// The sentence for filters that the broker refuses.
+    pub(super) fn unsubscribed(&self, refused: &[String]) -> Fault {
+        let who = self.username.as_ref().map_or("clients without a name".to_owned(), |user| format!("user {user:?}"));
+        Fault::new(
+            FaultKind::Subscription,
+            format!(
+                "broker {} refused the subscription to {}; allow {who} to read it in the broker's access rules",
+                self.broker,
+                refused.join(", ")
+            ),
+        )
     }
 
     fn session(&self, phase: Phase, failure: &Failure) -> Fault {

@@ -1,13 +1,16 @@
 //! What waits to be sent: pure, without the network.
 //!
 //! Two lanes: *states*, of which the newest per topic is kept and sent at every connection, and *live* messages, which
-//! are dropped rather than kept. Both have the same three moves: the next one that this connection has not sent, one
-//! that was acknowledged, and the loss of the connection. A lane that lives on disk has its place between them, with a
-//! token of its own.
+//! are dropped rather than kept. Between them stands the outbox's [`Lane`]. All have the same three moves: the next one
+//! that this connection has not sent, one that was acknowledged, and the loss of the connection.
+//!
+//! States go first, since they say what all else is worth, and then the outbox's first class. What is live and the rest of
+//! the outbox take turns, so that neither waits for a long backlog of the other.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 use super::session::Outgoing;
+use crate::publish::outbox::lane::{Key, Lane};
 
 /// Live messages that wait while a broker is slow: at most so many,
 const LIVE_COUNT_MAX: usize = 256;
@@ -21,6 +24,8 @@ const STATES_MAX: usize = 1024;
 pub(super) enum Token {
     /// A version of a state; no two states ever have the same.
     State(u64),
+    /// A message of the outbox.
+    Kept(Key),
     /// A live message: nobody waits for it.
     Live,
     /// The last message of all.
@@ -38,6 +43,8 @@ pub(super) struct Queue {
     versions: u64,
     live: VecDeque<Outgoing>,
     live_bytes: usize,
+    /// Whether what is live goes before the outbox's other classes next time.
+    live_turn: bool,
     last: Option<Last>,
     dropped_live: u64,
 }
@@ -54,7 +61,10 @@ struct State {
 
 #[derive(Debug)]
 struct Last {
-    message: Outgoing,
+    /// Without a message the end itself is the last.
+    message: Option<Outgoing>,
+    /// So long it lets the outbox go before.
+    patient_until: Instant,
     sent: bool,
     confirmed: bool,
 }
@@ -73,6 +83,7 @@ impl Queue {
             versions: 0,
             live: VecDeque::new(),
             live_bytes: 0,
+            live_turn: false,
             last: None,
             dropped_live: 0,
         }
@@ -108,9 +119,15 @@ impl Queue {
         }
     }
 
-    /// Sends this when all else is sent, and then nothing more. It takes the place of its topic's state.
-    pub(super) fn finish(&mut self, message: Outgoing) {
-        self.last = Some(Last { message, sent: false, confirmed: false });
+    /// Sends this when all else is sent, and then nothing more. It takes the place of its topic's state. The outbox has until
+    /// `patient_until` to become empty; what is left in it stays where it is.
+    pub(super) fn finish(&mut self, message: Option<Outgoing>, patient_until: Instant) {
+        self.last = Some(Last { message, patient_until, sent: false, confirmed: false });
+    }
+
+    /// When the last message is sent, should the outbox not be empty before; `None` where nothing waits for that.
+    pub(super) fn patient_until(&self) -> Option<Instant> {
+        self.last.as_ref().filter(|last| !last.sent).map(|last| last.patient_until)
     }
 
     /// Whether [`Queue::finish`] was called.
@@ -140,26 +157,49 @@ impl Queue {
     }
 
     /// The next message for this connection, whether it was sent before without an answer, and its token.
-    pub(super) fn next(&mut self) -> Option<(Outgoing, bool, Token)> {
-        let replaced = self.last.as_ref().map(|last| last.message.topic());
-        for state in &mut self.states {
-            if state.sent != Some(state.version) && replaced != Some(state.message.topic()) {
-                let again = state.unconfirmed == Some(state.version);
-                state.sent = Some(state.version);
-                state.unconfirmed = Some(state.version);
-                return Some((state.message.clone(), again, Token::State(state.version)));
-            }
+    pub(super) fn next(&mut self, lane: &mut Lane, now: Instant) -> Option<(Outgoing, bool, Token)> {
+        if self.last.as_ref().is_some_and(|last| last.sent) {
+            return None;
         }
-        if let Some(message) = self.live.pop_front() {
-            self.live_bytes -= message.bytes();
-            return Some((message, false, Token::Live));
+        let impatient = self.last.as_ref().is_some_and(|last| now >= last.patient_until);
+        if let Some(state) = self.next_state() {
+            return Some(state);
         }
-        let last = self.last.as_mut().filter(|last| !last.sent)?;
+        if !impatient && let Some((message, again, key)) = lane.next_first() {
+            return Some((message, again, Token::Kept(key)));
+        }
+        let mut kept = || {
+            let (message, again, key) = if impatient { None } else { lane.next_other() }?;
+            Some((message, again, Token::Kept(key)))
+        };
+        let next = if self.live_turn { self.next_live().or_else(kept) } else { kept().or_else(|| self.next_live()) };
+        if let Some((.., token)) = &next {
+            self.live_turn = *token != Token::Live;
+            return next;
+        }
+        let last = self.last.as_mut().filter(|_| impatient || lane.is_empty())?;
         last.sent = true;
-        Some((last.message.clone(), false, Token::Last))
+        last.confirmed = last.message.is_none();
+        Some((last.message.clone()?, false, Token::Last))
     }
 
-    /// The broker has it.
+    fn next_state(&mut self) -> Option<(Outgoing, bool, Token)> {
+        let replaced = self.last.as_ref().and_then(|last| last.message.as_ref()).map(Outgoing::topic);
+        let unsent = |state: &&mut State| state.sent != Some(state.version) && replaced != Some(state.message.topic());
+        let state = self.states.iter_mut().find(unsent)?;
+        let again = state.unconfirmed == Some(state.version);
+        state.sent = Some(state.version);
+        state.unconfirmed = Some(state.version);
+        Some((state.message.clone(), again, Token::State(state.version)))
+    }
+
+    fn next_live(&mut self) -> Option<(Outgoing, bool, Token)> {
+        let message = self.live.pop_front()?;
+        self.live_bytes -= message.bytes();
+        Some((message, false, Token::Live))
+    }
+
+    /// The broker has it. What is the outbox's, its lane is told instead.
     pub(super) fn acknowledged(&mut self, token: Token) {
         match token {
             Token::State(version) => {
@@ -167,7 +207,7 @@ impl Queue {
                     state.unconfirmed = None;
                 }
             }
-            Token::Live => {}
+            Token::Live | Token::Kept(_) => {}
             Token::Last => {
                 if let Some(last) = &mut self.last {
                     last.confirmed = true;
@@ -184,17 +224,31 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
+    use jiff::Timestamp;
 
     use super::{super::session::Qos, *};
+    use crate::store::{Class, Entry, Row};
 
     fn message(topic: &str, payload: &str) -> Outgoing {
         Outgoing::new(topic.into(), Bytes::copy_from_slice(payload.as_bytes()), Qos::AtLeastOnce, true, 8 << 20)
             .unwrap()
     }
 
+    fn next(queue: &mut Queue) -> Option<(Outgoing, bool, Token)> {
+        queue.next(&mut Lane::default(), Instant::now())
+    }
+
     fn drain(queue: &mut Queue) -> Vec<(Outgoing, bool, Token)> {
-        std::iter::from_fn(|| queue.next()).collect()
+        std::iter::from_fn(|| next(queue)).collect()
+    }
+
+    fn kept(class: Class, id: u64) -> Row {
+        let made_at = Timestamp::UNIX_EPOCH;
+        let entry = Entry { class, topic: "e".into(), retain: false, numbered: false, body: Bytes::new(), made_at };
+        Row { id, epoch: 1, seq: id, entry }
     }
 
     #[test]
@@ -209,7 +263,7 @@ mod tests {
             sent,
             [(message("status", "2"), false), (message("cam/status", "a"), false), (message("b/status", "b"), false)]
         );
-        assert_eq!(queue.next(), None);
+        assert_eq!(next(&mut queue), None);
     }
 
     #[test]
@@ -231,13 +285,13 @@ mod tests {
         let mut queue = Queue::new("status".into());
         queue.connected();
         queue.state(message("status", "1")).unwrap();
-        let old = queue.next().unwrap().2;
+        let old = next(&mut queue).unwrap().2;
         queue.state(message("status", "2")).unwrap();
-        assert_eq!(queue.next().unwrap().0, message("status", "2"));
+        assert_eq!(next(&mut queue).unwrap().0, message("status", "2"));
         queue.acknowledged(old);
         queue.disconnected();
         queue.connected();
-        assert!(queue.next().unwrap().1, "version 2 was sent and not answered");
+        assert!(next(&mut queue).unwrap().1, "version 2 was sent and not answered");
     }
 
     #[test]
@@ -250,11 +304,11 @@ mod tests {
             queue.live(message("d", &n.to_string()));
         }
         assert_eq!(queue.dropped_live(), 4);
-        assert_eq!(queue.next().unwrap().0, message("d", "3"));
+        assert_eq!(next(&mut queue).unwrap().0, message("d", "3"));
         queue.disconnected();
         assert_eq!(queue.dropped_live(), 4 + LIVE_COUNT_MAX as u64 - 1);
         queue.connected();
-        assert_eq!(queue.next(), None);
+        assert_eq!(next(&mut queue), None);
         for _ in 0..6 {
             queue.live(message("d", &"x".repeat(1 << 20)));
         }
@@ -268,7 +322,7 @@ mod tests {
         queue.state(message("status", "online")).unwrap();
         queue.connected();
         queue.live(message("d", "1"));
-        queue.finish(message("status", "stopped"));
+        queue.finish(Some(message("status", "stopped")), Instant::now());
         assert!(queue.is_finishing());
         let sent = drain(&mut queue);
         assert_eq!(
@@ -278,6 +332,59 @@ mod tests {
         assert!(!queue.is_finished());
         queue.acknowledged(sent[1].2);
         assert!(queue.is_finished());
+    }
+
+    #[test]
+    fn the_outbox_stands_between_and_takes_turns_with_what_is_live() {
+        let mut queue = Queue::new("status".into());
+        let mut lane = Lane::default();
+        (1..=4).for_each(|id| lane.put(kept(Class::Middle, id), false));
+        lane.put(kept(Class::First, 1), false);
+        queue.state(message("status", "1")).unwrap();
+        queue.connected();
+        (1..=2).for_each(|n| queue.live(message("d", &n.to_string())));
+        let sent: Vec<Token> =
+            std::iter::from_fn(|| queue.next(&mut lane, Instant::now())).map(|(_, _, token)| token).collect();
+        let middle = |id| Token::Kept(Key::Row(Class::Middle, id));
+        assert_eq!(
+            sent,
+            [
+                Token::State(1),
+                Token::Kept(Key::Row(Class::First, 1)),
+                middle(1),
+                Token::Live,
+                middle(2),
+                Token::Live,
+                middle(3),
+                middle(4)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_end_lets_the_outbox_go_before_for_a_moment() {
+        let now = Instant::now();
+        let moment = Duration::from_secs(1);
+        let mut lane = Lane::default();
+        (1..=2).for_each(|id| lane.put(kept(Class::Middle, id), false));
+        let mut queue = Queue::new("status".into());
+        queue.connected();
+        queue.finish(Some(message("status", "stopped")), now + moment);
+        assert_eq!(queue.patient_until(), Some(now + moment));
+        assert!(matches!(queue.next(&mut lane, now), Some((_, _, Token::Kept(_)))));
+        assert!(matches!(queue.next(&mut lane, now), Some((_, _, Token::Kept(_)))));
+        assert_eq!(queue.next(&mut lane, now), None, "both are on their way");
+        lane.acknowledged(Key::Row(Class::Middle, 1));
+        lane.put(kept(Class::Middle, 3), false);
+        let last = queue.next(&mut lane, now + moment).unwrap();
+        assert_eq!(last.2, Token::Last, "the third stays where it is");
+        assert_eq!((queue.next(&mut lane, now + moment), queue.patient_until()), (None, None));
+        assert!(!queue.is_finished());
+
+        let mut silent = Queue::new("status".into());
+        silent.finish(None, now + moment);
+        assert_eq!(silent.next(&mut Lane::default(), now), None);
+        assert!(silent.is_finished(), "without a last message the end is reached at once");
     }
 
     #[test]

@@ -5,35 +5,32 @@
 //! not say which publish was acknowledged. A session lives as long as its connection; what was not acknowledged in it is
 //! handed to the next one by whoever keeps the messages. QoS 2 is not spoken.
 
+mod message;
+mod packets;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use rumqttc::mqttbytes::{
-    Error as CodecError, Protocol, QoS,
-    v4::{ConnectReturnCode, LastWill, Login, Packet, PubAck, Publish},
+    Error as CodecError,
+    v4::{Packet, PubAck, SubAck, SubscribeReasonCode},
 };
 
-/// Longest packet that is accepted: nothing is subscribed to, and a broker is not trusted with our memory.
+pub use self::message::{Incoming, Invalid, Outgoing, Qos};
+use self::packets::{connect_packet, kind, refusal, subscribe_packet};
+
+/// Longest packet that a device accepts: commands are short, and a broker is not trusted with our memory.
 pub const INCOMING_BYTES_MAX: usize = 16 * 1024;
 /// Publishes that wait for their acknowledgement at the same time; the next one waits until one has come.
 pub const IN_FLIGHT_MAX: usize = 64;
 /// A broker that acknowledges nothing for so long, while something waits, is given up: otherwise it would fill the window
-/// and nothing would move again.
-const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(30);
+/// and nothing would move again. No longer than what the loss of a connection takes to be noticed otherwise.
+pub const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(20);
 /// Longest string of the protocol.
 const STRING_BYTES_MAX: usize = 65_535;
-
-/// How surely a message arrives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Qos {
-    /// QoS 0.
-    AtMostOnce,
-    /// QoS 1.
-    AtLeastOnce,
-}
 
 /// What a connection begins with. It has no `Debug`, because of the password.
 pub struct Connect {
@@ -43,37 +40,14 @@ pub struct Connect {
     pub login: Option<(String, String)>,
     /// What the broker publishes for us when the connection ends without a goodbye.
     pub will: Option<Outgoing>,
+    /// What is subscribed to, with QoS 1. Without any, what comes all the same is acknowledged and dropped.
+    pub filters: Vec<String>,
+    /// Longest packet that is accepted, in bytes.
+    pub incoming_bytes_max: usize,
     /// Silence of the broker after which it is asked for a sign of life, and then again until it is given up.
     pub keep_alive: Duration,
     /// How long the broker may take to answer.
     pub answer_within: Duration,
-}
-
-/// A message to publish, of which it is known that it can be encoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    topic: String,
-    payload: Bytes,
-    qos: Qos,
-    retain: bool,
-}
-
-/// Why a message cannot be published: it never will be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
-    /// Empty, with a wildcard or NUL, or longer than the protocol can carry.
-    #[error("topic {0:?} cannot be published to; use 1 to 65535 bytes without +, # and NUL")]
-    Topic(String),
-    /// Longer than the limit.
-    #[error("a message of {bytes} bytes for {topic} is longer than the limit of {limit}; send less in one message")]
-    TooLong {
-        /// Where it was to go.
-        topic: String,
-        /// Its length on the wire.
-        bytes: usize,
-        /// The limit.
-        limit: usize,
-    },
 }
 
 /// What happened.
@@ -83,6 +57,13 @@ pub enum Event<T> {
     Connected,
     /// The broker acknowledged the publish that was given this token.
     Acknowledged(T),
+    /// The broker will send what matches the filters, but for these, which it refuses.
+    Subscribed {
+        /// Filters that it refuses.
+        refused: Vec<String>,
+    },
+    /// A message came. Once it is dealt with, [`Session::acknowledge`] tells the broker.
+    Message(Incoming),
 }
 
 /// Why the connection is of no use any more.
@@ -122,6 +103,10 @@ pub struct Session<T> {
     /// By packet id, at most [`IN_FLIGHT_MAX`].
     in_flight: BTreeMap<u16, T>,
     last_id: u16,
+    filters: Vec<String>,
+    /// The packet id of a SUBSCRIBE that was not answered yet, and since when.
+    subscribing: Option<(u16, Instant)>,
+    incoming_bytes_max: usize,
     last_received: Instant,
     last_written: Instant,
     pinged: Option<Instant>,
@@ -129,50 +114,16 @@ pub struct Session<T> {
     acknowledging: Instant,
 }
 
-impl Outgoing {
-    /// Checks a message once, so that no connection can fail over it.
-    ///
-    /// # Errors
-    /// Where the topic is no topic, or the packet is longer than `bytes_max`.
-    pub fn new(topic: String, payload: Bytes, qos: Qos, retain: bool, bytes_max: usize) -> Result<Self, Invalid> {
-        if topic.is_empty() || topic.len() > STRING_BYTES_MAX || topic.contains(['+', '#', '\0']) {
-            return Err(Invalid::Topic(topic.chars().take(100).collect()));
-        }
-        let outgoing = Self { topic, payload, qos, retain };
-        let bytes = outgoing.bytes();
-        if bytes > bytes_max {
-            return Err(Invalid::TooLong { topic: outgoing.topic, bytes, limit: bytes_max });
-        }
-        Ok(outgoing)
-    }
-
-    /// Where it goes.
-    pub fn topic(&self) -> &str {
-        &self.topic
-    }
-
-    /// Its length on the wire.
-    pub fn bytes(&self) -> usize {
-        self.packet(1, false).size()
-    }
-
-    fn packet(&self, id: u16, again: bool) -> Publish {
-        let mut publish = Publish::from_bytes(self.topic.clone(), codec_qos(self.qos), self.payload.clone());
-        publish.retain = self.retain;
-        if self.qos == Qos::AtLeastOnce {
-            publish.pkid = id;
-            publish.dup = again;
-        }
-        publish
-    }
-}
-
 impl<T> Session<T> {
     /// Begins a connection: CONNECT stands in the output.
     ///
     /// # Errors
     /// [`Failure::Protocol`] where the client id or the login cannot be encoded.
-    pub fn connect(connect: Connect, now: Instant) -> Result<Self, Failure> {
+    pub fn connect(mut connect: Connect, now: Instant) -> Result<Self, Failure> {
+        let filters = std::mem::take(&mut connect.filters);
+        if filters.iter().any(|filter| filter.is_empty() || filter.len() > STRING_BYTES_MAX) {
+            return Err(Failure::Protocol("a subscription to nothing, or beyond 65535 bytes".into()));
+        }
         let mut session = Self {
             connected: false,
             answer_by: now + connect.answer_within,
@@ -182,6 +133,9 @@ impl<T> Session<T> {
             events: VecDeque::new(),
             in_flight: BTreeMap::new(),
             last_id: 0,
+            filters,
+            subscribing: None,
+            incoming_bytes_max: connect.incoming_bytes_max,
             last_received: now,
             last_written: now,
             pinged: None,
@@ -198,7 +152,7 @@ impl<T> Session<T> {
     pub fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<(), Failure> {
         self.input.extend_from_slice(bytes);
         loop {
-            match Packet::read(&mut self.input, INCOMING_BYTES_MAX) {
+            match Packet::read(&mut self.input, self.incoming_bytes_max) {
                 Ok(packet) => {
                     self.last_received = now;
                     self.pinged = None;
@@ -207,7 +161,8 @@ impl<T> Session<T> {
                 Err(CodecError::InsufficientBytes(_)) => return Ok(()),
                 Err(CodecError::PayloadSizeLimitExceeded(bytes)) => {
                     return Err(Failure::Protocol(format!(
-                        "a packet of {bytes} bytes, where {INCOMING_BYTES_MAX} is the limit"
+                        "a packet of {bytes} bytes, where {} is the limit",
+                        self.incoming_bytes_max
                     )));
                 }
                 Err(error) => return Err(Failure::Protocol(format!("a damaged packet ({error})"))),
@@ -223,6 +178,11 @@ impl<T> Session<T> {
     /// Whether another message may be published now.
     pub fn is_open(&self) -> bool {
         self.connected && self.in_flight.len() < IN_FLIGHT_MAX
+    }
+
+    /// Whether the broker has not answered yet what it was asked to send.
+    pub fn is_subscribing(&self) -> bool {
+        self.subscribing.is_some()
     }
 
     /// Whether every publish of this connection was acknowledged.
@@ -251,6 +211,13 @@ impl<T> Session<T> {
         self.write(&Packet::Publish(message.packet(id, again)), now);
     }
 
+    /// Tells the broker that a message was dealt with; in the order in which they came.
+    pub fn acknowledge(&mut self, message: &Incoming, now: Instant) {
+        if message.qos == Qos::AtLeastOnce {
+            self.write(&Packet::PubAck(PubAck::new(message.id)), now);
+        }
+    }
+
     /// Says goodbye: the broker forgets the will.
     pub fn disconnect(&mut self, now: Instant) {
         self.write(&Packet::Disconnect, now);
@@ -275,7 +242,14 @@ impl<T> Session<T> {
             Some(pinged) => pinged + self.keep_alive,
             None => self.last_received.min(self.last_written) + self.keep_alive,
         };
-        if self.in_flight.is_empty() { life } else { life.min(self.acknowledging + ACKNOWLEDGE_WITHIN) }
+        self.answer_due().map_or(life, |due| life.min(due))
+    }
+
+    /// When the broker has to have acknowledged something at the latest.
+    fn answer_due(&self) -> Option<Instant> {
+        let publish = (!self.in_flight.is_empty()).then_some(self.acknowledging);
+        let subscribe = self.subscribing.map(|(_, since)| since);
+        [publish, subscribe].into_iter().flatten().min().map(|since| since + ACKNOWLEDGE_WITHIN)
     }
 
     /// Time has passed: asks for a sign of life, or gives up.
@@ -292,7 +266,7 @@ impl<T> Session<T> {
         if !self.connected || self.pinged.is_some_and(|pinged| now >= pinged + self.keep_alive) {
             return Err(Failure::Silent);
         }
-        if !self.in_flight.is_empty() && now >= self.acknowledging + ACKNOWLEDGE_WITHIN {
+        if self.answer_due().is_some_and(|due| now >= due) {
             return Err(Failure::Unacknowledged);
         }
         self.pinged = Some(now);
@@ -306,6 +280,11 @@ impl<T> Session<T> {
                 refusal(answer.code).map_or(Ok(()), |refusal| Err(Failure::Refused(refusal)))?;
                 self.connected = true;
                 self.events.push_back(Event::Connected);
+                if !self.filters.is_empty() {
+                    let id = self.free_id();
+                    self.subscribing = Some((id, now));
+                    self.write(&subscribe_packet(id, &self.filters), now);
+                }
             }
             _ if !self.connected => return Err(Failure::Protocol("another packet before its CONNACK".into())),
             // An id that nobody waits for acknowledges nothing of ours.
@@ -315,17 +294,35 @@ impl<T> Session<T> {
                     self.events.push_back(Event::Acknowledged(token));
                 }
             }
-            // Nothing is subscribed to: what comes all the same is acknowledged as the protocol wants it, and dropped.
-            Packet::Publish(publish) => match publish.qos {
-                QoS::AtMostOnce => {}
-                QoS::AtLeastOnce => self.write(&Packet::PubAck(PubAck::new(publish.pkid)), now),
-                QoS::ExactlyOnce => {
-                    return Err(Failure::Protocol("a QoS 2 message, which nobody asked for".into()));
+            Packet::Publish(publish) => {
+                let message = Incoming::of(publish)
+                    .ok_or_else(|| Failure::Protocol("a QoS 2 message, which nobody asked for".into()))?;
+                if self.filters.is_empty() {
+                    self.acknowledge(&message, now);
+                } else {
+                    self.events.push_back(Event::Message(message));
                 }
-            },
-            Packet::SubAck(_) | Packet::PingResp => {}
+            }
+            Packet::SubAck(answer) => self.subscribed(&answer)?,
+            Packet::PingResp => {}
             other => return Err(Failure::Protocol(format!("an unexpected packet ({})", kind(&other)))),
         }
+        Ok(())
+    }
+
+    fn subscribed(&mut self, answer: &SubAck) -> Result<(), Failure> {
+        // An answer to a question that was not asked says nothing.
+        if self.subscribing.is_none_or(|(id, _)| id != answer.pkid) {
+            return Ok(());
+        }
+        self.subscribing = None;
+        if answer.return_codes.len() != self.filters.len() {
+            return Err(Failure::Protocol("a SUBACK for another number of filters".into()));
+        }
+        let verdicts = self.filters.iter().zip(&answer.return_codes);
+        let refused = verdicts.filter(|(_, code)| **code == SubscribeReasonCode::Failure);
+        let refused = refused.map(|(filter, _)| filter.clone()).collect();
+        self.events.push_back(Event::Subscribed { refused });
         Ok(())
     }
 
@@ -336,75 +333,15 @@ impl<T> Session<T> {
         self.last_written = now;
     }
 
-    /// The next packet id that no publish waits for.
+    /// The next packet id that neither a publish nor a subscription waits for.
     fn free_id(&mut self) -> u16 {
         loop {
             self.last_id = if self.last_id == u16::MAX { 1 } else { self.last_id + 1 };
-            if !self.in_flight.contains_key(&self.last_id) {
+            let subscribing = self.subscribing.is_some_and(|(id, _)| id == self.last_id);
+            if !subscribing && !self.in_flight.contains_key(&self.last_id) {
                 return self.last_id;
             }
         }
-    }
-}
-
-fn connect_packet(connect: Connect) -> Result<Packet, Failure> {
-    let mut packet = rumqttc::mqttbytes::v4::Connect::new(connect.client_id);
-    packet.protocol = Protocol::V4;
-    packet.clean_session = true;
-    // Rounded up: the broker gives us up after one and a half times this.
-    packet.keep_alive = u16::try_from(connect.keep_alive.as_millis().div_ceil(1000)).unwrap_or(u16::MAX);
-    packet.last_will = connect.will.map(|will| LastWill {
-        topic: will.topic,
-        message: will.payload,
-        qos: codec_qos(will.qos),
-        retain: will.retain,
-    });
-    packet.login = connect.login.map(|(username, password)| Login { username, password });
-    let login = packet.login.as_ref();
-    let login_bytes = login.map_or(0, |login| login.username.len().max(login.password.len()));
-    let will_bytes = packet.last_will.as_ref().map_or(0, |will| will.message.len());
-    if packet.client_id.len().max(login_bytes).max(will_bytes) > STRING_BYTES_MAX {
-        return Err(Failure::Protocol("a client id, user name, password or last will beyond 65535 bytes".into()));
-    }
-    if login.is_some_and(|login| login.username.is_empty()) {
-        return Err(Failure::Protocol("a password without a user name".into()));
-    }
-    Ok(Packet::Connect(packet))
-}
-
-fn codec_qos(qos: Qos) -> QoS {
-    match qos {
-        Qos::AtMostOnce => QoS::AtMostOnce,
-        Qos::AtLeastOnce => QoS::AtLeastOnce,
-    }
-}
-
-fn refusal(code: ConnectReturnCode) -> Option<Refusal> {
-    match code {
-        ConnectReturnCode::Success => None,
-        ConnectReturnCode::RefusedProtocolVersion => Some(Refusal::Version),
-        ConnectReturnCode::BadClientId => Some(Refusal::ClientId),
-        ConnectReturnCode::ServiceUnavailable => Some(Refusal::Unavailable),
-        ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized => Some(Refusal::Credentials),
-    }
-}
-
-fn kind(packet: &Packet) -> &'static str {
-    match packet {
-        Packet::Connect(_) => "CONNECT",
-        Packet::ConnAck(_) => "CONNACK",
-        Packet::Publish(_) => "PUBLISH",
-        Packet::PubAck(_) => "PUBACK",
-        Packet::PubRec(_) => "PUBREC",
-        Packet::PubRel(_) => "PUBREL",
-        Packet::PubComp(_) => "PUBCOMP",
-        Packet::Subscribe(_) => "SUBSCRIBE",
-        Packet::SubAck(_) => "SUBACK",
-        Packet::Unsubscribe(_) => "UNSUBSCRIBE",
-        Packet::UnsubAck(_) => "UNSUBACK",
-        Packet::PingReq => "PINGREQ",
-        Packet::PingResp => "PINGRESP",
-        Packet::Disconnect => "DISCONNECT",
     }
 }
 

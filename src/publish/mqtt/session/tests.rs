@@ -1,6 +1,9 @@
 //! Sessions played byte by byte.
 
+use bytes::Bytes;
+
 use super::*;
+use crate::random::Rng;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -15,6 +18,8 @@ fn connect() -> Connect {
         client_id: "box".into(),
         login: Some(("andon".into(), "pass".into())),
         will: Some(outgoing("a/s", "off", Qos::AtLeastOnce, true)),
+        filters: Vec::new(),
+        incoming_bytes_max: INCOMING_BYTES_MAX,
         keep_alive: KEEP_ALIVE,
         answer_within: ANSWER_WITHIN,
     }
@@ -195,6 +200,113 @@ fn messages_that_nobody_asked_for_are_acknowledged_and_dropped() {
     assert_eq!(session.event(), None);
 }
 
+/// A session that has asked for two filters, and the moment; CONNECT and SUBSCRIBE stand in the output.
+fn subscribing() -> (Session<u32>, Instant) {
+    let now = Instant::now();
+    let filters = vec!["a/+".to_owned(), "b".to_owned()];
+    let mut session = Session::connect(Connect { filters, ..connect() }, now).unwrap();
+    take(&mut session);
+    session.receive(&ACCEPTED, now).unwrap();
+    assert_eq!(session.event(), Some(Event::Connected));
+    (session, now)
+}
+
+#[test]
+fn a_subscription_is_asked_for_and_its_answer_told() {
+    let (mut session, now) = subscribing();
+    assert_eq!(take(&mut session), b"\x82\x0c\x00\x01\x00\x03a/+\x01\x00\x01b\x01");
+    assert!(session.is_open(), "publishing does not wait for it");
+    session.last_id = 0;
+    session.publish(&outgoing("a", "", Qos::AtLeastOnce, false), false, 7, now);
+    assert_eq!(session.in_flight.keys().collect::<Vec<_>>(), [&2], "its id is not given twice");
+    session.receive(&[0x90, 4, 0, 9, 0, 0], now).unwrap();
+    assert_eq!(session.event(), None, "an answer to another question");
+    session.receive(&[0x90, 4, 0, 1, 1, 0x80], now).unwrap();
+    assert_eq!(session.event(), Some(Event::Subscribed { refused: vec!["b".into()] }));
+    let (mut session, now) = subscribing();
+    session.receive(&[0x90, 4, 0, 1, 0, 1], now).unwrap();
+    assert_eq!(session.event(), Some(Event::Subscribed { refused: vec![] }));
+    let (mut session, now) = subscribing();
+    assert!(matches!(session.receive(&[0x90, 3, 0, 1, 0], now), Err(Failure::Protocol(_))));
+    let (mut session, _) = subscribing();
+    let silent = loop {
+        let now = session.deadline();
+        match session.tick(now) {
+            Ok(()) => session.receive(&[0xd0, 0], now).unwrap(),
+            Err(failure) => break failure,
+        }
+    };
+    assert_eq!(silent, Failure::Unacknowledged);
+    let nothing = Connect { filters: vec![String::new()], ..connect() };
+    assert!(matches!(Session::<()>::connect(nothing, now), Err(Failure::Protocol(_))));
+}
+
+#[test]
+fn a_message_is_delivered_and_then_acknowledged() {
+    let (mut session, now) = subscribing();
+    take(&mut session);
+    session.receive(b"\x3b\x08\x00\x03a/b\x00\x07!\x30\x06\x00\x03a/c?", now).unwrap();
+    assert!(take(&mut session).is_empty(), "not before it was dealt with");
+    let Some(Event::Message(first)) = session.event() else { panic!("a message came") };
+    assert_eq!((first.topic.as_str(), &first.payload[..], first.qos), ("a/b", &b"!"[..], Qos::AtLeastOnce));
+    assert!(first.retain && first.dup);
+    session.acknowledge(&first, now);
+    assert_eq!(take(&mut session), [0x40, 2, 0, 7]);
+    let Some(Event::Message(second)) = session.event() else { panic!("another came") };
+    assert_eq!((second.topic.as_str(), &second.payload[..], second.qos), ("a/c", &b"?"[..], Qos::AtMostOnce));
+    assert!(!second.retain && !second.dup);
+    session.acknowledge(&second, now);
+    assert_eq!((take(&mut session), session.event()), (vec![], None));
+}
+
+#[test]
+fn a_listener_may_accept_longer_packets() {
+    let now = Instant::now();
+    let wide = Connect { filters: vec!["#".into()], incoming_bytes_max: 1 << 20, ..connect() };
+    let mut session = Session::<()>::connect(wide, now).unwrap();
+    session.receive(&ACCEPTED, now).unwrap();
+    let mut packet = vec![0x30, 0x83, 0x80, 0x02, 0, 1, b'a'];
+    packet.resize(4 + 32_771, b'x');
+    session.receive(&packet, now).unwrap();
+    assert_eq!(session.event(), Some(Event::Connected));
+    assert!(matches!(session.event(), Some(Event::Message(message)) if message.payload.len() == 32_768));
+}
+
+#[test]
+fn a_dead_connection_is_noticed_within_25_seconds_whatever_goes_on() {
+    for seed in 0..2_000 {
+        let mut random = Rng::new(seed, 0);
+        let (mut session, mut now) = if random.chance(50) { connected() } else { subscribing() };
+        let death = now + Duration::from_millis(random.below(40_000) as u64);
+        let message = outgoing("a", "", Qos::AtLeastOnce, false);
+        let mut waiting = VecDeque::new();
+        let failure = loop {
+            now = session.deadline().min(now + Duration::from_millis(1 + random.below(3_000) as u64));
+            if random.chance(50) && session.is_open() {
+                session.publish(&message, false, 0, now);
+                waiting.extend(session.in_flight.keys().max().copied());
+            }
+            // What the broker answers until then: signs of life always, acknowledgements perhaps.
+            let asked = take(&mut session).ends_with(&[0xc0, 0]);
+            if now < death && asked {
+                session.receive(&[0xd0, 0], now).unwrap();
+            }
+            if now < death
+                && random.chance(30)
+                && let Some(id) = waiting.pop_front()
+            {
+                session.receive(&[&[0x40, 2], &u16::to_be_bytes(id)[..]].concat(), now).unwrap();
+            }
+            if let Err(failure) = session.tick(now) {
+                break failure;
+            }
+            assert!(now < death + Duration::from_secs(25), "seed {seed}");
+        };
+        assert!(matches!(failure, Failure::Silent | Failure::Unacknowledged), "seed {seed}: {failure:?}");
+        assert!(now < death + Duration::from_secs(25), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_goodbye_is_the_last_word() {
     let (mut session, now) = connected();
@@ -225,28 +337,32 @@ fn what_mqtt_does_not_allow_ends_the_session() {
     assert!(matches!(session.receive(&[0xd0, 0], now), Err(Failure::Protocol(_))), "a packet before CONNACK");
 }
 
-#[test]
-fn random_bytes_end_a_session_but_not_the_process() {
-    let mut random = 0x5eed_u64;
-    let mut draw = move || {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (random >> 33) as usize
-    };
-    let mut ended = 0;
-    for _ in 0..20_000 {
-        let (mut session, now) = connected();
-        session.publish(&outgoing("a", "", Qos::AtLeastOnce, false), false, 0, now);
-        for _ in 0..8 {
-            // Types and short lengths that are likely to be taken for a packet.
-            let mut bytes = vec![(draw() % 256) as u8, (draw() % 12) as u8];
-            bytes.extend((0..draw() % 14).map(|_| (draw() % 4) as u8));
-            if session.receive(&bytes, now).is_err() {
-                ended += 1;
-                break;
+/// Feeds one session with packets made at random; says whether it ended.
+fn feed_with_noise(random: &mut Rng) -> bool {
+    let (mut session, now) = if random.chance(50) { connected() } else { subscribing() };
+    session.publish(&outgoing("a", "", Qos::AtLeastOnce, false), false, 0, now);
+    for _ in 0..8 {
+        // Types and short lengths that are likely to be taken for a packet.
+        let length = random.below(14);
+        let mut bytes = vec![random.below(256) as u8, random.below(12) as u8];
+        bytes.extend((0..length).map(|_| random.below(if length % 2 == 0 { 4 } else { 256 }) as u8));
+        if session.receive(&bytes, now).is_err() {
+            return true;
+        }
+        assert!(session.input.len() <= INCOMING_BYTES_MAX + 5);
+        while let Some(event) = session.event() {
+            if let Event::Message(message) = event {
+                session.acknowledge(&message, now);
             }
-            assert!(session.input.len() <= INCOMING_BYTES_MAX + 5);
         }
     }
+    false
+}
+
+#[test]
+fn random_bytes_end_a_session_but_not_the_process() {
+    let mut random = Rng::new(0x5eed, 0);
+    let ended = (0..20_000).filter(|_| feed_with_noise(&mut random)).count();
     assert!(ended > 10_000, "{ended}");
 }
 
