@@ -27,13 +27,14 @@ pub enum PixelFormat {
 
 impl PixelFormat {
     /// Bytes of a line without padding, in the first plane. Pixels that share colour are always stored whole, so an odd
-    /// width counts as the next even one in packed 4:2:2. Zero for [`PixelFormat::Jpeg`].
+    /// width counts as the next even one in packed 4:2:2. Zero for [`PixelFormat::Jpeg`]. The largest `usize` where that is too
+    /// small, as it may be with 32 bits.
     pub fn line_len(self, width: u32) -> usize {
         let width = width as usize;
         match self {
-            Self::Rgb8 | Self::Bgr8 => width * 3,
+            Self::Rgb8 | Self::Bgr8 => width.saturating_mul(3),
             Self::Grey8 | Self::Nv12 | Self::I420 => width,
-            Self::Yuyv | Self::Uyvy => width.next_multiple_of(2) * 2,
+            Self::Yuyv | Self::Uyvy => width.saturating_add(width % 2).saturating_mul(2),
             Self::Jpeg => 0,
         }
     }
@@ -148,6 +149,6 @@ mod tests {
         assert_eq!(len(PixelFormat::I420, 5, 2, 5), 10 + 3 + 3);
         assert_eq!(len(PixelFormat::Nv12, 5, 3, 5), 15 + 6 + 6);
         assert_eq!((len(PixelFormat::Jpeg, 4, 4, 0), len(PixelFormat::Grey8, 0, 4, 0)), (0, 0));
-        assert_eq!(len(PixelFormat::Nv12, 4, 4, usize::MAX), u64::MAX);
+        assert!(len(PixelFormat::Nv12, 4, 4, usize::MAX) >= usize::MAX as u64);
     }
 }

@@ -202,11 +202,13 @@ impl Worker {
         }
     }
 
-    /// Hands over every picture of one body.
+    /// Hands over every picture of a stream's body. A body that was asked for is one picture, whole or damaged, whatever
+    /// stands in it beside.
     fn pump(&mut self, mut body: BodyReader<'_>) -> Result<(), SourceError> {
         let mut splitter =
             Splitter::new(Packing::Jpeg).map_err(|cause| self.client.fail(ErrorKind::Misconfigured, cause))?;
         let mut chunk = vec![0; 1 << 16];
+        let is_asked_for = self.poll.is_some();
         let before = self.seq;
         loop {
             let bytes = match body.read(&mut chunk) {
@@ -218,10 +220,14 @@ impl Worker {
                     return Err(self.client.fail(ErrorKind::Lost, format_args!("the stream broke off ({error})")));
                 }
             };
+            if is_asked_for && self.seq > before {
+                continue;
+            }
             splitter.buffer().extend_from_slice(&chunk[..bytes]);
             loop {
                 match splitter.next(&mut self.frame).map_err(|cause| self.client.fail(ErrorKind::Lost, cause))? {
                     Found::More => break,
+                    Found::Damaged if is_asked_for => {}
                     Found::Damaged => self.count_damaged(),
                     Found::Picture => {
                         self.frame.captured_at = Instant::now();
@@ -232,11 +238,14 @@ impl Worker {
                         if !self.shared.inbox.put(0, &mut self.frame) {
                             return Ok(());
                         }
+                        if is_asked_for {
+                            break;
+                        }
                     }
                 }
             }
         }
-        if splitter.is_inside() || self.seq == before {
+        if self.seq == before || !is_asked_for && splitter.is_inside() {
             self.count_damaged();
         }
         Ok(())

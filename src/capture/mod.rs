@@ -4,6 +4,7 @@
 //! not retry, wait between attempts or log: the camera's thread (`daemon::camera`) does, once for all kinds. Nothing
 //! here knows models, the network or the configuration file.
 
+mod arrival;
 mod command;
 mod ffmpeg;
 mod file;
@@ -25,6 +26,7 @@ use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 use anyhow::anyhow;
 use rustix::event::Timespec;
 
+pub use arrival::Arrivals;
 pub use uri::SourceUri;
 
 use crate::{

@@ -25,6 +25,13 @@ pub enum SourceUri {
     Line(String),
 }
 
+impl SourceUri {
+    /// Whether a camera stands behind it, whose next picture nobody has seen before. A command counts as one.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::V4l2(_) | Self::Http(_) | Self::Rtsp(_) | Self::Command(_))
+    }
+}
+
 /// What a source may begin with, as the errors list it.
 const SCHEMES: [&str; 8] = ["v4l2", "rtsp", "rtsps", "http", "https", "command", "line", "file"];
 

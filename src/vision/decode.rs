@@ -1,6 +1,6 @@
 //! A frame of any format to an upright RGB picture, the region cut out.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 
 use super::{
     RgbImage, View,
@@ -11,6 +11,7 @@ use super::{
 use crate::{
     frame::{Frame, PixelFormat},
     geometry::{Cutout, Point, Region, Size},
+    guard::guarded,
 };
 
 /// The longest side of a picture that is decoded, in pixels.
@@ -18,6 +19,13 @@ const SIDE_MAX: u32 = 16_384;
 
 /// The most pixels that a picture may have to be decoded: they take three bytes each.
 const PIXELS_MAX: u64 = 100_000_000;
+
+/// A JPEG cannot hold more pixels for each of its bytes: a block of 8 × 8 takes a bit at least, and one more in every
+/// scan but the first. What claims more is damaged, and would only cost memory.
+const JPEG_PIXELS_PER_BYTE_MAX: u64 = 1024;
+
+/// A camera's JPEG may be so much larger, to either side, than the size that was agreed on: whole blocks.
+const JPEG_PADDING_PX_MAX: u32 = 64;
 
 /// Decodes frames; keeps what one decoding leaves for the next.
 #[derive(Debug, Default)]
@@ -41,9 +49,14 @@ impl Decoder {
     ///
     /// # Errors
     /// Where the bytes are no such picture, are damaged or cut short, the picture is larger than 16,384 a side
-    /// or 100 million pixels, or the region lies outside. What `rgb` holds is then unspecified.
+    /// or 100 million pixels, a JPEG claims to be larger than its bytes or its camera can make it, or the region lies
+    /// outside. What `rgb` holds is then unspecified.
     pub fn decode(&mut self, frame: &Frame, view: &View, rgb: &mut RgbImage) -> anyhow::Result<Cutout> {
-        let decoded = self.decode_unnamed(frame, view, rgb);
+        // What comes from outside must not take a detector's thread along.
+        let decoded = guarded(|| Ok(self.decode_unnamed(frame, view, rgb))).unwrap_or_else(|panic| {
+            *self = Self::default();
+            Err(anyhow!("the picture is damaged ({panic}); {}", jpeg::REMEDY))
+        });
         if frame.name.is_empty() { decoded } else { decoded.with_context(|| frame.name.clone()) }
     }
 
@@ -56,6 +69,9 @@ impl Decoder {
             _ => (frame.size, Orientation::default()),
         };
         check_size(stored)?;
+        if frame.format == PixelFormat::Jpeg {
+            check_claim(stored, frame)?;
+        }
         let orientation = exif.then(view.rotation);
         let upright = orientation.upright_size(stored);
         let whole = Region { x: 0, y: 0, width: upright.width, height: upright.height };
@@ -85,6 +101,22 @@ fn check_size(size: Size) -> anyhow::Result<()> {
         "the picture is too large: {width}×{height} pixels; at most {SIDE_MAX} a side and {} million in all are taken; \
          make it smaller",
         PIXELS_MAX / 1_000_000
+    );
+    Ok(())
+}
+
+/// Whether a JPEG can be as large as it says.
+fn check_claim(claimed: Size, frame: &Frame) -> anyhow::Result<()> {
+    let Size { width, height } = claimed;
+    let bytes = frame.data.len() as u64;
+    let agreed = frame.size;
+    let fits = |claimed: u32, agreed: u32| agreed == 0 || claimed <= agreed.saturating_add(JPEG_PADDING_PX_MAX);
+    ensure!(
+        u64::from(width) * u64::from(height) <= bytes.saturating_mul(JPEG_PIXELS_PER_BYTE_MAX)
+            && fits(width, agreed.width)
+            && fits(height, agreed.height),
+        "the JPEG is damaged: it claims {width}×{height} pixels, which it cannot have; {}",
+        jpeg::REMEDY
     );
     Ok(())
 }
@@ -224,6 +256,31 @@ mod tests {
         assert_eq!((picture.size(), cutout.original), (size, size));
     }
 
+    /// Makes a JPEG say that it has this height and width.
+    fn claim(frame: &mut Frame, size: [u16; 2]) {
+        let header = frame.data.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        frame.data[header + 5..header + 9].copy_from_slice(size.map(u16::to_be_bytes).as_flattened());
+    }
+
+    #[test]
+    fn a_jpeg_that_claims_more_than_it_can_be_costs_no_memory() {
+        let error = |frame: &Frame| {
+            let mut rgb = RgbImage::default();
+            let error = Decoder::new().decode(frame, &View::default(), &mut rgb).unwrap_err();
+            assert_eq!(rgb.data.capacity(), 0);
+            format!("{error:#}")
+        };
+        let mut wide = jpeg_frame(Size { width: 16, height: 16 }, None);
+        claim(&mut wide, [9000, 9000]);
+        assert!(error(&wide).contains("claims 9000×9000 pixels, which it cannot have"));
+        // No more than its bytes could hold, and yet not what the camera was set to.
+        let agreed = Size { width: 64, height: 64 };
+        let mut tall = Frame { size: agreed, ..jpeg_frame(agreed, None) };
+        assert_eq!(decoded(&tall, &View::default()).0.size(), agreed);
+        claim(&mut tall, [64 + 65, 64]);
+        assert!(error(&tall).contains("claims 64×129 pixels"), "{}", error(&tall));
+    }
+
     #[test]
     fn what_cannot_be_decoded_says_why() {
         let error = |frame: &Frame, region| {
@@ -251,8 +308,7 @@ mod tests {
             (Frame { name: String::new(), ..named }, Frame { seq: 7, format: PixelFormat::Jpeg, ..Frame::empty() });
         assert_eq!(error(&first, None), error(&later, None));
         let mut huge = jpeg_frame(Size { width: 16, height: 16 }, None);
-        let frame_header = huge.data.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
-        huge.data[frame_header + 5..frame_header + 9].copy_from_slice(&[0xff, 0xff, 0xff, 0xff]);
-        assert!(error(&huge, None).contains("65535×65535"));
+        claim(&mut huge, [0xffff, 0xffff]);
+        assert!(error(&huge, None).contains("too large: 65535×65535"));
     }
 }

@@ -23,7 +23,7 @@ const SCANS_MAX: u32 = 100;
 const STRAY_BYTES_MAX: u32 = 16;
 
 /// What to do about a damaged picture, from a file or from a camera.
-const REMEDY: &str = "save it again, or check the camera's cable and power";
+pub(super) const REMEDY: &str = "save it again, or check the camera's cable and power";
 
 /// What a JPEG says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,15 @@ impl JpegDecoder {
     /// Where anything of the picture is missing or damaged.
     pub(super) fn decode(&mut self, bytes: &[u8], size: Size, rgb: &mut RgbImage) -> anyhow::Result<()> {
         rgb.reshape(size);
+        let decoded = self.decompress(bytes, size, rgb);
+        if decoded.is_err() {
+            // libjpeg-turbo would keep what the damaged picture said, its Huffman tables among it, for those that follow.
+            self.0 = None;
+        }
+        decoded
+    }
+
+    fn decompress(&mut self, bytes: &[u8], size: Size, rgb: &mut RgbImage) -> anyhow::Result<()> {
         let decompressor = match &mut self.0 {
             Some(decompressor) => decompressor,
             none => none.insert(new_decompressor().context("the JPEG decoder cannot start")?),
@@ -241,6 +250,22 @@ mod tests {
             for len in 0..bytes.len() {
                 assert!(decoded(&bytes[..len]).is_err(), "progressive {progressive}: {len} of {} bytes", bytes.len());
             }
+        }
+    }
+
+    #[test]
+    fn a_damaged_jpeg_leaves_nothing_behind() {
+        let bytes = encoded(&soft_picture(SIZE, 4), turbojpeg::Subsamp::Sub2x1, false);
+        let whole = decoded(&bytes).unwrap();
+        let tables = bytes.windows(2).position(|pair| pair == [0xff, 0xc4]).unwrap();
+        let mut decoder = JpegDecoder::default();
+        for at in tables + 4..tables + 30 {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x5a;
+            let mut rgb = RgbImage::default();
+            let _maybe_damaged = decoder.decode(&damaged, SIZE, &mut rgb);
+            decoder.decode(&bytes, SIZE, &mut rgb).unwrap();
+            assert!(rgb == whole, "after damage at {at}");
         }
     }
 

@@ -2,23 +2,27 @@
 //!
 //! A [`Decoder`] turns a frame into upright RGB and cuts out the region, a [`Fitter`] brings it to the model's size, and
 //! [`encode`] turns bytes into numbers. All keep their buffers and tables, so that a stream allocates nothing once it
-//! runs. Nothing here knows what a model finds, and nothing draws.
+//! runs. A [`Visibility`] tells whether anything can be seen in a camera's pictures. Nothing here knows what a model finds,
+//! and nothing draws.
 
 mod color;
 mod decode;
 mod extensions;
 mod fit;
+mod glance;
 mod jpeg;
 #[cfg(test)]
 mod noise;
 mod orient;
 mod resize;
 mod tensor;
+mod visibility;
 
 pub use decode::Decoder;
 pub use extensions::{EXTENSIONS, LABELLED_EXTENSIONS, has_extension};
 pub use fit::{Fit, Fitter};
 pub use tensor::{Encoding, encode};
+pub use visibility::{Blindness, Checks, Visibility};
 
 use crate::geometry::{Region, Size};
 
@@ -44,6 +48,19 @@ impl RgbImage {
         self.width = size.width;
         self.height = size.height;
         self.data.resize(size.width as usize * size.height as usize * 3, 0);
+    }
+}
+
+#[cfg(test)]
+impl RgbImage {
+    /// A grey picture whose levels a function of column and line gives.
+    fn grey(width: u32, height: u32, mut level: impl FnMut(u32, u32) -> u8) -> Self {
+        let mut picture = Self::default();
+        picture.reshape(Size { width, height });
+        for (index, pixel) in (0_u32..).zip(picture.data.chunks_exact_mut(3)) {
+            pixel.fill(level(index % width, index / width));
+        }
+        picture
     }
 }
 
