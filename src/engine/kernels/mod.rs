@@ -5,7 +5,8 @@
 //! left to the program.
 //!
 //! All kernels give the same bytes for the same numbers: sums of integers do not depend on the order of adding, floats
-//! are added by fused multiply-add from the bias on in the order of the weights, and requantization is one formula.
+//! are added by fused multiply-add from the bias on in the order of the weights, and requantization is one formula. On 32-bit
+//! ARM, where fused multiply-add is a call, floats are multiplied, then added.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "aarch64")]
@@ -20,6 +21,8 @@ mod tests;
 mod x86;
 
 pub(in crate::engine) use pack::{Packed, Packing, pack_bytes, pack_floats};
+#[cfg(test)]
+pub(in crate::engine) use tests::fused;
 
 /// What the loops of one instruction set are, and how they want their operands.
 #[derive(Clone, Copy, Debug)]

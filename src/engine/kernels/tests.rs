@@ -316,7 +316,7 @@ fn halves_go_to_even() {
 }
 
 /// `a × b + c` as the kernels of this machine round it.
-fn fused(a: f32, b: f32, c: f32) -> f32 {
+pub(in crate::engine) fn fused(a: f32, b: f32, c: f32) -> f32 {
     if cfg!(target_arch = "arm") { a * b + c } else { a.mul_add(b, c) }
 }
 

@@ -229,7 +229,7 @@ mod tests {
                             let mut part = 0.0_f32;
                             for k in start..k.min(start + SUM_LEN) {
                                 let a = fixture.float(at(&step.a, [batch, row, k]));
-                                part = a.mul_add(fixture.float(at(&step.b, [batch, k, column])), part);
+                                part = kernels::fused(a, fixture.float(at(&step.b, [batch, k, column])), part);
                             }
                             sum = if start == 0 { part } else { sum + part };
                         }

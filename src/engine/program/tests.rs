@@ -317,7 +317,7 @@ impl Case {
                 let weight = self.at(channel, [r, c], depth);
                 if numbers == Numbers::Floats {
                     let number = f32::from_ne_bytes(arena[at..at + 4].try_into().unwrap());
-                    float = number.mul_add(self.float_weights[weight], float);
+                    float = kernels::fused(number, self.float_weights[weight], float);
                 } else {
                     let byte = if self.signed { i32::from(arena[at] as i8) } else { i32::from(arena[at]) };
                     sum += byte * i32::from(self.weights[weight]);
