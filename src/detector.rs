@@ -6,12 +6,15 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    fs::File,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
+use sha2::{Digest, Sha256};
 
 use crate::{
     detection::{Detection, Detections, Timing},
@@ -45,6 +48,27 @@ impl ModelFile {
             Self::Path(path) => Session::load(path, settings),
             Self::Bundled => Session::from_bytes(BUNDLED_NAME, BUNDLED, settings),
         }
+    }
+}
+
+impl ModelFile {
+    /// SHA-256 of the file as it is now, in lower-case hexadecimal digits: that of [`Identity`], without loading it.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is no regular file.
+    pub fn sha256(&self) -> io::Result<String> {
+        let mut hash = Sha256::new();
+        match self {
+            Self::Path(path) => {
+                // To open a pipe would be to wait for somebody to write into it.
+                if !path.metadata()?.is_file() {
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+                }
+                io::copy(&mut File::open(path)?, &mut hash)?;
+            }
+            Self::Bundled => hash.update(BUNDLED),
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
@@ -153,6 +177,8 @@ pub struct Detector {
     levels: ([usize; 3], Box<[f32; 256]>),
     /// The model's input for sessions that take no pixels.
     tensor: Vec<f32>,
+    /// How long the last self-test took.
+    tested: Duration,
 }
 
 impl Detector {
@@ -201,6 +227,7 @@ impl Detector {
             encoding,
             levels: (order, Box::new(numbers)),
             tensor,
+            tested: Duration::ZERO,
         })
     }
 
@@ -217,6 +244,25 @@ impl Detector {
             ..Frame::empty()
         };
         Ok(self.detect(&grey, &View::default())?.timing)
+    }
+
+    /// Runs the model as [`Self::warm_up`] does, and makes sure that what comes out of it are numbers.
+    ///
+    /// # Errors
+    /// As [`Self::warm_up`], and where an output holds what is no finite number.
+    pub fn self_test(&mut self) -> anyhow::Result<Timing> {
+        let start = Instant::now();
+        let timing = self.warm_up()?;
+        self.tested = start.elapsed();
+        for (output, spec) in self.infer()?.iter().zip(self.session.outputs()) {
+            ensure!(
+                output.data.iter().all(|number| number.is_finite()),
+                "model {}: output {:?} holds what is no number (NaN or infinite); export it again",
+                self.identity.name,
+                spec.name
+            );
+        }
+        Ok(timing)
     }
 
     /// Finds what is in a frame, best first, in pixels of the whole rotated picture.
@@ -304,6 +350,11 @@ impl Detector {
     /// The picture that [`Self::detect`] looked at last: upright, only the region where there is one.
     pub fn picture(&self) -> &RgbImage {
         &self.picture
+    }
+
+    /// How long the first picture of the last [`Self::self_test`] took, at which caches were empty; zero without one.
+    pub fn tested(&self) -> Duration {
+        self.tested
     }
 
     /// Which model it is.

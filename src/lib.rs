@@ -20,11 +20,13 @@
 //! | [`yolo`] | what a model's outputs mean: heads, metadata, non-maximum suppression; pure |
 //! | [`eval`] | how good a model is: matching, average precision, agreement of two models; pure |
 //! | [`engine`] | an ONNX file becomes a session that maps a tensor to tensors, on kernels of its own (int8 where the file is quantized); the only place that knows tract |
-//! | [`vision`] | pixels: JPEG and YUV to RGB, rotation, region, letterbox |
+//! | [`vision`] | pixels: JPEG and YUV to RGB, rotation, region, letterbox; whether anything can be seen in them |
 //! | [`dataset`] | YOLO datasets on the disk: pictures and their labels |
 //! | [`format`](mod@format), [`draw`] | detections as text for programs and people, and as boxes on a picture |
 //! | [`capture`] | where frames come from: V4L2, files, programs, HTTP, RTSP, the simulated line; and the mailbox |
+//! | [`store`] | what has to outlive the process: the outbox and the event history, in SQLite |
 //! | [`publish`] | what is said (`wire`), and how it reaches the broker (`mqtt`) |
+//! | [`listen`] | what a subscriber makes of a box's messages: their numbers, gaps and duplicates; pure |
 //! | [`detector`] | frame to detections: the single path for every command |
 //! | [`collect`] | which frames are worth keeping to quantize and train with, and a dataset of them |
 //! | [`quantize`] | a float YOLO and pictures become an int8 YOLO |
@@ -35,7 +37,7 @@
 //! # What holds
 //!
 //! - Imports point down this list of floors, never up and not along a floor: `cli` › `daemon` › `config` › `collect`, `quantize` ›
-//!   `detector` › `capture`, `publish` › `dataset`, `format`, `draw` › `engine`, `vision` › `yolo`, `eval` › `frame` ›
+//!   `detector` › `capture`, `publish` › `dataset`, `store`, `format`, `draw` › `engine`, `vision` › `yolo`, `eval`, `listen` › `frame` ›
 //!   `detection` › `geometry`, `guard`, `random`, `sys`, `whole_file`.
 //! - The data plane is plain threads, one a camera and one a model; the network plane is one tokio runtime. They meet in
 //!   `daemon::pipeline` only.
@@ -43,7 +45,9 @@
 //! - No queue is unbounded: each says its bound and what it drops where it is made.
 //! - All instruction sets and any number of threads give the same bytes for the same model and picture.
 //! - Unsupported is an error at load that says what to do, never a guess and never an empty result.
-//! - A panic or a hang in one camera, or a broker that is away, degrades that part and is published as such.
+//! - A panic in one camera, or a broker that is away, degrades that part and is published as such. A part that hangs is said
+//!   to, and ended with the process by systemd's watchdog, which is fed while every part shows signs of life.
+//! - A model file is tried in a child process with limits before this one loads it.
 //!
 //! `tests/tidy.rs` holds the floors, and where foreign crates, clocks and `unsafe` are confined.
 
@@ -61,9 +65,11 @@ pub mod format;
 pub mod frame;
 pub mod geometry;
 mod guard;
+pub mod listen;
 pub mod publish;
 pub mod quantize;
 pub mod random;
+pub mod store;
 pub mod sys;
 pub mod vision;
 pub mod whole_file;

@@ -3,8 +3,11 @@
 //! Every error names the line, the key and the remedy, and all of them are found in one go. The modules that do the work
 //! define their own `Settings`; this one fills them in. Nothing here opens a camera, a model or a connection.
 
+mod blind;
 mod document;
+mod outgoing;
 mod section;
+mod text;
 
 use std::{
     collections::BTreeMap,
@@ -15,22 +18,28 @@ use std::{
 use anyhow::{Context, bail};
 use document::Node;
 use section::{Problems, Section};
+use text::{BytesText, SizeText};
 
 use crate::{
     capture::{self, SourceUri},
     collect, detector,
     frame::PixelFormat,
-    geometry::{Region, Size},
+    geometry::Region,
     publish::{
+        command::Verb,
         mqtt::{self, Qos, Secret, TlsSettings},
+        outbox,
         wire::{check_id, check_prefix},
     },
-    vision::{Rotation, View},
+    vision::{Checks, Rotation, View},
     yolo::{HEADS, Hints, TASKS, Task},
 };
 
 /// Where the systemd unit expects the file.
 pub const DEFAULT_PATH: &str = "/etc/andon/andon.toml";
+
+/// Where the outbox of the service lies, unless its file says otherwise.
+pub const SERVICE_OUTBOX: &str = "/var/lib/andon/outbox.db";
 
 const MQTT_PORT: u16 = 1883;
 const MQTT_TLS_PORT: u16 = 8883;
@@ -59,6 +68,10 @@ pub struct Config {
     pub prefix: String,
     /// Which frames become a `detections` message.
     pub report: Report,
+    /// Which commands are taken over MQTT.
+    pub commands: Vec<Verb>,
+    /// Where messages are kept until the broker has them.
+    pub outbox: outbox::Settings,
     /// Which frames `andon collect` keeps.
     pub collect: collect::Settings,
 }
@@ -72,6 +85,8 @@ pub struct Camera {
     pub capture: capture::Settings,
     /// Which part of its picture is looked at.
     pub view: View,
+    /// What makes it blind, beside frames that arrive damaged.
+    pub blind: Checks,
     /// Index of its model in [`Config::models`].
     pub model: usize,
 }
@@ -147,6 +162,8 @@ impl Config {
             mqtt: mqtt::Settings::new("127.0.0.1", MQTT_PORT, format!("andon-{device}")),
             prefix: "andon".to_owned(),
             report: Report::All,
+            commands: Vec::new(),
+            outbox: outgoing::default(),
             collect: collect::Settings::default(),
         }
     }
@@ -192,6 +209,9 @@ fn read(root: Node, problems: &Problems) -> Config {
     let mut config = Config { cameras, models, ..Config::default_for(&device) };
     if let Some(mqtt) = root.section("mqtt", "[mqtt]") {
         read_mqtt(mqtt, &mut config);
+    }
+    if let Some(section) = root.section("outbox", "[outbox]") {
+        config.outbox = outgoing::read(section, config.outbox);
     }
     if let Some(section) = root.section("collect", "[collect]") {
         config.collect = read_collect(section);
@@ -279,8 +299,10 @@ fn read_cameras(root: &mut Section, models: &[Model]) -> Vec<Camera> {
         section.retitle(format!("[[camera]] \"{id}\""));
         let model = read_camera_model(&mut section, models);
         let view = read_view(&mut section);
-        if let Some(capture) = read_capture(&mut section) {
-            cameras.push(Camera { id, capture, view, model });
+        let capture = read_capture(&mut section);
+        let blind = blind::read(&mut section, capture.as_ref().map(|capture| &capture.source));
+        if let Some(capture) = capture {
+            cameras.push(Camera { id, capture, view, blind, model });
         }
         section.finish();
     }
@@ -363,6 +385,7 @@ fn read_mqtt(mut section: Section, config: &mut Config) {
     let reports = [("all", Report::All), ("changes", Report::Changes), ("events", Report::Events)];
     config.report = section.word("publish", &reports).unwrap_or(config.report);
     config.prefix = read_prefix(&mut section).unwrap_or_else(|| config.prefix.clone());
+    config.commands = read_commands(&mut section);
     let tls = section.section("tls", "[mqtt] tls").map(read_tls);
     let port = if tls.is_some() { MQTT_TLS_PORT } else { default.port };
     let password_origin = section.origin_of("password_file");
@@ -404,6 +427,21 @@ fn read_mqtt_text(section: &mut Section, key: &'static str) -> Option<String> {
     Some(text)
 }
 
+fn read_commands(section: &mut Section) -> Vec<Verb> {
+    let origin = section.origin_of("commands");
+    let mut verbs = Vec::new();
+    for name in section.texts("commands").unwrap_or_default() {
+        match Verb::ALL.into_iter().find(|verb| verb.name() == name) {
+            Some(verb) => verbs.push(verb),
+            None => {
+                let known = Verb::ALL.map(Verb::name).join(", ");
+                section.problem("commands", origin.as_ref(), format!("there is no command \"{name}\"; known: {known}"));
+            }
+        }
+    }
+    verbs
+}
+
 fn read_prefix(section: &mut Section) -> Option<String> {
     let origin = section.origin_of("prefix");
     let prefix = section.text("prefix")?;
@@ -438,50 +476,6 @@ fn read_collect(mut section: Section) -> collect::Settings {
     };
     section.finish();
     settings
-}
-
-/// `2 GB`.
-struct BytesText(u64);
-
-impl std::str::FromStr for BytesText {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const UNITS: [(&str, u64); 6] = [
-            ("kB", 1_000),
-            ("MB", 1_000_000),
-            ("GB", 1_000_000_000),
-            ("KiB", 1 << 10),
-            ("MiB", 1 << 20),
-            ("GiB", 1 << 30),
-        ];
-        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(split);
-        let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim()));
-        let bytes = number.parse::<u64>().ok().zip(unit).and_then(|(number, (_, unit))| number.checked_mul(*unit));
-        bytes
-            .filter(|bytes| *bytes > 0)
-            .map(Self)
-            .ok_or_else(|| format!("\"{text}\" is no amount; write a whole number with MB or GB, as in \"2 GB\""))
-    }
-}
-
-/// `1280x720`.
-struct SizeText(Size);
-
-impl std::str::FromStr for SizeText {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let sides =
-            text.split_once(['x', '×']).and_then(|(w, h)| Some((w.trim().parse().ok()?, h.trim().parse().ok()?)));
-        match sides {
-            Some((width, height)) if (1..=16_384).contains(&width) && (1..=16_384).contains(&height) => {
-                Ok(Self(Size { width, height }))
-            }
-            _ => Err(format!("\"{text}\" is no size; write width and height as in \"1280x720\"")),
-        }
-    }
 }
 
 #[cfg(test)]

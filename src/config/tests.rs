@@ -1,6 +1,10 @@
 //! The shipped file says what is built in, and what is wrong is told with place and remedy.
 
+use std::time::Duration;
+
 use super::*;
+use crate::geometry::Size;
+use crate::vision::Blindness;
 
 const SHIPPED: &str = include_str!("../../andon.toml");
 
@@ -53,10 +57,10 @@ fn the_examples_of_the_shipped_file_are_right() {
 fn the_shipped_file_names_every_key() {
     let absurd = "[device]\nzzzzzzzzzzzzzzzz = 1\n[model]\npath = \"m\"\nzzzzzzzzzzzzzzzz = 1\n[[camera]]\nid = \"a\"\n\
                   source = \"x\"\nzzzzzzzzzzzzzzzz = 1\n[mqtt]\nzzzzzzzzzzzzzzzz = 1\n[mqtt.tls]\nzzzzzzzzzzzzzzzz = 1\n\
-                  [collect]\nzzzzzzzzzzzzzzzz = 1\n";
+                  [collect]\nzzzzzzzzzzzzzzzz = 1\n[outbox]\nzzzzzzzzzzzzzzzz = 1\n";
     let lists: Vec<String> =
         problems(absurd).iter().filter_map(|problem| problem.split("known here: ").nth(1).map(str::to_owned)).collect();
-    assert_eq!(lists.len(), 6, "{lists:#?}");
+    assert_eq!(lists.len(), 7, "{lists:#?}");
     for key in lists.iter().flat_map(|list| list.split(", ")) {
         let named = SHIPPED.lines().any(|line| {
             let line = line.trim_start_matches(['#', ' ']);
@@ -108,6 +112,27 @@ fn what_a_source_cannot_follow_is_told_at_the_start() {
 }
 
 #[test]
+fn cameras_are_watched_for_blindness_and_files_are_not() {
+    let camera = |text: &str| {
+        let text = format!("[model]\npath = \"a.onnx\"\n[[camera]]\nid = \"in\"\n{text}");
+        load(&text).map(|config| config.cameras[0].blind)
+    };
+    let all = Blindness::NAMES.map(|(_, reason)| reason);
+    let seconds = Duration::from_secs;
+    assert_eq!(camera("source = \"/dev/video0\"").unwrap(), Checks::new(all, seconds(10)));
+    assert_eq!(camera("source = \"rtsp://10.0.0.7/a\"").unwrap(), Checks::new(all, seconds(30)));
+    let some = camera("source = \"http://10.0.0.7/a\"\nblind = [\"dark\", \"frozen\"]").unwrap();
+    assert_eq!(some, Checks::new([Blindness::Frozen, Blindness::Dark], seconds(30)));
+    assert_eq!(camera("source = \"/dev/video0\"\nblind = []").unwrap(), Checks::new([], seconds(10)));
+    assert_eq!(camera("source = \"shots\"").unwrap(), Checks::none());
+    let refused = |text: &str| format!("{:#}", camera(text).unwrap_err());
+    let file = refused("source = \"shots\"\nblind = [\"dark\"]");
+    assert!(file.contains("leave the key out"), "{file}");
+    let unknown = refused("source = \"/dev/video0\"\nblind = [\"dim\"]");
+    assert!(unknown.contains("\"dim\" is not one of dark, bright, covered, frozen, blurred"), "{unknown}");
+}
+
+#[test]
 fn what_is_collected_is_stated_in_seconds_scores_and_bytes() {
     let collect = load("[collect]\nevery = 0.5\nuncertain = [0, 0.4]\nquota = \"3 MiB\"\n").unwrap().collect;
     assert_eq!(collect.every, Duration::from_millis(500));
@@ -132,11 +157,43 @@ fn what_is_collected_is_stated_in_seconds_scores_and_bytes() {
 }
 
 #[test]
+fn what_is_kept_is_stated_in_bytes_days_and_seconds() {
+    let outbox =
+        load("[outbox]\npath = \"/a/b.db\"\nmax_bytes = \"1 GB\"\nmax_age = \"12 hours\"\nsync = 0\n").unwrap().outbox;
+    assert_eq!((outbox.path, outbox.max_bytes), (PathBuf::from("/a/b.db"), 1_000_000_000));
+    assert_eq!((outbox.max_age, outbox.sync), (Duration::from_secs(12 * 3600), Duration::ZERO));
+    assert_eq!(load("[outbox]\nmax_age = \"1 day\"\n").unwrap().outbox.max_age, Duration::from_secs(86_400));
+    for (key, what) in [
+        ("path = \"/tmp/\"", "it is a folder; add the name of a file"),
+        ("max_bytes = \"1 MB\"", "it is out of bounds; it lies between 4 MB and 2 GB"),
+        ("max_bytes = \"3 GB\"", "it is out of bounds"),
+        ("max_age = \"7\"", "write minutes, hours or days, as in \"7 days\""),
+        ("max_age = \"0 days\"", "\"0 days\" is no time up to ten years"),
+        ("max_age = \"99999999999999999999 days\"", "is no time"),
+        ("sync = 61", "61 is out of bounds; it lies between 0 and 60"),
+    ] {
+        let problems = problems(&format!("[outbox]\n{key}\n"));
+        let name = key.split(' ').next().unwrap();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let expected = format!("andon.toml, line 2: [outbox] {name}: ");
+        assert!(problems[0].starts_with(&expected) && problems[0].contains(what), "{problems:?}");
+    }
+}
+
+#[test]
 fn tls_moves_the_port_and_a_password_needs_a_user() {
     assert_eq!(load("[mqtt.tls]\n").unwrap().mqtt.port, 8883);
     assert_eq!(load("[mqtt]\nport = 1\n[mqtt.tls]\n").unwrap().mqtt.port, 1);
     assert!(problems("[mqtt]\npassword_file = \"p\"\n")[0].contains("set username"));
     assert!(problems("[mqtt.tls]\ncert = \"c\"\n")[0].contains("both cert and key"));
+}
+
+#[test]
+fn commands_are_off_unless_named() {
+    assert_eq!(load("").unwrap().commands, []);
+    assert_eq!(load("[mqtt]\ncommands = [\"resend\"]\n").unwrap().commands, [Verb::Resend]);
+    let problems = problems("[mqtt]\ncommands = [\"format\"]\n");
+    assert_eq!(problems, ["andon.toml, line 2: [mqtt] commands: there is no command \"format\"; known: resend"]);
 }
 
 #[test]

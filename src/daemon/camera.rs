@@ -13,7 +13,7 @@ use super::{
     shutdown::Stop,
 };
 use crate::{
-    capture::{self, ErrorKind, Read, Source, SourceError, mailbox::Inbox},
+    capture::{self, Arrivals, ErrorKind, Read, Source, SourceError, mailbox::Inbox},
     frame::Frame,
 };
 
@@ -26,11 +26,17 @@ const REOPEN_AFTER: Duration = Duration::from_millis(250);
 /// A camera that was unplugged shall be back within seconds of its return.
 const REOPEN_AFTER_MAX: Duration = Duration::from_secs(1);
 
+/// A device that was plugged in is opened after this: its permissions and links are set in several steps.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// So late is a stop noticed while a device is waited for.
+const STOP_WITHIN: Duration = Duration::from_millis(100);
+
 /// What only a person can mend is tried more rarely.
 const REOPEN_AFTER_MAX_MISCONFIGURED: Duration = Duration::from_secs(5);
 
 /// How a source is opened; tests bring their own.
-pub(super) type Open = dyn Fn(&capture::Settings) -> Result<Box<dyn Source>, SourceError> + Send + Sync;
+pub(super) type Open<'a> = dyn Fn(&capture::Settings) -> Result<Box<dyn Source>, SourceError> + Send + Sync + 'a;
 
 /// One camera, as its thread sees it.
 pub(super) struct Camera<'a> {
@@ -39,7 +45,7 @@ pub(super) struct Camera<'a> {
     /// How to open it.
     pub settings: &'a capture::Settings,
     /// Opens it.
-    pub open: &'a Open,
+    pub open: &'a Open<'a>,
     /// Where frames go.
     pub inbox: &'a Inbox,
     /// Its slot there.
@@ -63,16 +69,29 @@ enum Over {
     Failed(SourceError),
 }
 
+/// What ended a pause between two attempts.
+#[derive(Debug)]
+enum Pause {
+    /// Its time is over.
+    Over,
+    /// The device was plugged in.
+    Arrived,
+    /// The daemon stops.
+    Stopped,
+}
+
 /// Films until the daemon stops or the source comes to its end.
 pub(super) fn run(camera: &Camera<'_>) {
     let mut frame = Frame::empty();
     let mut attempts = 0;
     let mut last_failure = None;
+    // Only while there are no frames.
+    let mut arrivals = None;
     loop {
         let frames_before = camera.note(|facts| facts.frames);
         let over = run_once(camera, &mut frame);
         if camera.note(|facts| facts.frames) > frames_before {
-            attempts = 0;
+            (attempts, arrivals) = (0, None);
         }
         // Another failure than before is news: a camera that came back may not be readable at once.
         let failure = if let Over::Failed(error) = &over { Some(error.kind()) } else { None };
@@ -101,14 +120,20 @@ pub(super) fn run(camera: &Camera<'_>) {
         };
         let delay = (REOPEN_AFTER * 2_u32.saturating_pow(attempts)).min(delay_max);
         attempts = (attempts + 1).min(16);
-        if camera.stop.wait(delay) {
-            return;
+        if arrivals.is_none() {
+            arrivals = Arrivals::of(&camera.settings.source);
+        }
+        match camera.pause(delay, arrivals.as_mut()) {
+            Pause::Stopped => return,
+            Pause::Arrived => attempts = 0,
+            Pause::Over => {}
         }
     }
 }
 
 /// Opens the source once and hands its frames over until that is over.
 fn run_once(camera: &Camera<'_>, frame: &mut Frame) -> Over {
+    camera.note(|facts| facts.goes_around(Instant::now()));
     let mut source = match (camera.open)(camera.settings) {
         Ok(source) => source,
         Err(error) => return Over::Failed(error),
@@ -119,6 +144,7 @@ fn run_once(camera: &Camera<'_>, frame: &mut Frame) -> Over {
     camera.note(|facts| facts.opened(&*source, stream, Instant::now()));
     let timeout = READ_TIMEOUT.min(stall_after(interval));
     while !camera.stop.is_over() {
+        camera.note(|facts| facts.goes_around(Instant::now()));
         match source.read(frame, timeout) {
             Ok(Read::Frame) => {
                 camera.note(|facts| facts.frame(Instant::now()));
@@ -132,10 +158,7 @@ fn run_once(camera: &Camera<'_>, frame: &mut Frame) -> Over {
             Ok(Read::End) => return Over::Ended,
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 log::trace!("camera \"{}\": {error}", camera.id);
-                camera.note(|facts| {
-                    facts.frame(Instant::now());
-                    facts.damaged(error.to_string());
-                });
+                camera.note(|facts| facts.damaged_frame(error.to_string(), Instant::now()));
             }
             Err(error) => return Over::Failed(error),
         }
@@ -148,7 +171,29 @@ impl Camera<'_> {
         work(&mut self.facts.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
+    /// Waits for the next attempt.
+    fn pause(&self, delay: Duration, arrivals: Option<&mut Arrivals>) -> Pause {
+        self.note(|facts| facts.goes_around(Instant::now()));
+        let Some(arrivals) = arrivals else {
+            return if self.stop.wait(delay) { Pause::Stopped } else { Pause::Over };
+        };
+        let until = Instant::now() + delay;
+        while !self.stop.is_over() {
+            let left = until.saturating_duration_since(Instant::now());
+            if arrivals.wait(left.min(STOP_WITHIN)) {
+                return if self.stop.wait(SETTLE) { Pause::Stopped } else { Pause::Arrived };
+            }
+            if left.is_zero() {
+                return Pause::Over;
+            }
+        }
+        Pause::Stopped
+    }
+
     fn trouble(&self, state: CameraState, reason: String, since: Instant) {
         self.note(|facts| facts.trouble(state, reason, since));
     }
 }
+
+#[cfg(test)]
+mod tests;

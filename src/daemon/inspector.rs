@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    exchange::Exchange,
     health::Facts,
     pipeline::{Report, Reporter},
 };
@@ -17,7 +18,7 @@ use crate::{
     capture::mailbox::Inbox,
     detector::{Detector, PictureError},
     frame::Frame,
-    vision::View,
+    vision::{Checks, View, Visibility},
 };
 
 /// How long the thread waits for a frame before it shows that it is alive.
@@ -29,6 +30,8 @@ pub(super) struct Eye {
     pub(super) camera: usize,
     /// Which part of its picture is looked at.
     pub(super) view: View,
+    /// What makes it blind.
+    pub(super) checks: Checks,
     /// What the supervisor reads of the camera.
     pub(super) facts: Arc<Mutex<Facts>>,
 }
@@ -73,6 +76,8 @@ pub(super) struct Inspector<'a> {
     pub(super) inbox: &'a Inbox,
     /// What the supervisor reads.
     pub(super) vitals: &'a Vitals,
+    /// Where another detector is laid down to go on with.
+    pub(super) exchange: &'a Exchange<Detector>,
     /// Where reports go.
     pub(super) reporter: &'a dyn Reporter,
 }
@@ -82,8 +87,12 @@ pub(super) fn run(detector: &mut Detector, work: &Inspector<'_>) {
     let mut frame = Frame::empty();
     // Frames that were taken and could not be looked at, since the last that could.
     let mut lost = vec![0; work.eyes.len()];
+    let mut visibility: Vec<_> = work.eyes.iter().map(|eye| Visibility::new(eye.checks)).collect();
+    // At which of its openings each camera was looked at last.
+    let mut openings = vec![0; work.eyes.len()];
     loop {
         work.vitals.progress.fetch_add(1, Ordering::Relaxed);
+        work.exchange.take_over(detector);
         let Some(slot) = work.inbox.take(&mut frame, TAKE_TIMEOUT) else {
             if work.inbox.is_closed() {
                 return;
@@ -97,7 +106,7 @@ pub(super) fn run(detector: &mut Detector, work: &Inspector<'_>) {
             Err(error) => {
                 lost[slot] += frame.dropped + 1;
                 if error.is::<PictureError>() {
-                    eye.note(|facts| facts.damaged(format!("{error:#}")));
+                    eye.note(|facts| facts.damaged(format!("{error:#}"), Instant::now()));
                 } else {
                     work.vitals.failed(format!("{error:#}"));
                 }
@@ -105,12 +114,20 @@ pub(super) fn run(detector: &mut Detector, work: &Inspector<'_>) {
             }
         };
         work.vitals.works();
-        eye.note(|facts| facts.good(Instant::now()));
+        let now = Instant::now();
+        let opening = eye.note(|facts| facts.openings);
+        if opening != openings[slot] {
+            // It may have been turned, cleaned or exchanged: what it showed before is no measure.
+            (openings[slot], visibility[slot]) = (opening, Visibility::new(eye.checks));
+        }
+        let blindness = visibility[slot].look(detector.picture(), now);
+        eye.note(|facts| facts.good(blindness, now));
         frame.dropped += mem::take(&mut lost[slot]);
         let waited = started.saturating_duration_since(frame.captured_at);
         work.reporter.report(Report {
             camera: eye.camera,
             frame: &mut frame,
+            model: detector.identity(),
             picture: detector.picture(),
             found: &found,
             waited,
@@ -119,7 +136,7 @@ pub(super) fn run(detector: &mut Detector, work: &Inspector<'_>) {
 }
 
 impl Eye {
-    fn note(&self, change: impl FnOnce(&mut Facts)) {
-        change(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner));
+    fn note<T>(&self, change: impl FnOnce(&mut Facts) -> T) -> T {
+        change(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

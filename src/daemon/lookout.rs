@@ -113,11 +113,6 @@ impl<'a> Lookout<'a> {
         self.cameras.iter().zip(verdicts).map(|(camera, verdict)| (camera.id, word(verdict.state)))
     }
 
-    /// Whether every detector goes around.
-    pub(super) fn detectors_are_alive(&self, now: Instant) -> bool {
-        self.detectors.iter().all(|pulse| pulse.is_alive(now))
-    }
-
     /// Whether every source has come to its end and is not repeated.
     pub(super) fn all_ended(&self) -> bool {
         self.cameras.iter().all(|camera| camera.facts().ended)
@@ -152,7 +147,7 @@ impl Watched<'_> {
     fn tell_damaged(&mut self, now: Instant) {
         let (total, last) = {
             let facts = self.facts();
-            (facts.damaged_total, facts.damaged.1.clone())
+            (facts.damaged_total, facts.damage.clone())
         };
         let (said, said_at) = self.damaged_said;
         if total > said && (said == 0 || now.duration_since(said_at) >= DAMAGED_EVERY) {

@@ -5,16 +5,28 @@
 //! MQTT and systemd. Neither waits for a thread.
 //!
 //! A wrong configuration or model ends it at the start. A camera, broker or password that is not right yet does not: the
-//! daemon stays up, degraded, and says why.
+//! daemon stays up, degraded, and says why. SIGHUP has the configuration read again (`reload`): other models are taken over
+//! between two frames (`exchange`), for anything else the line begins anew.
+//!
+//! A panic of a thread begins that thread's work anew (`threads`); a hang is found by the signs of life that are missing
+//! (`pulse`), and systemd starts the process again.
 
 mod camera;
 mod change;
+mod connection;
 mod data_plane;
+mod exchange;
+mod exposed;
 mod health;
 mod inspector;
+mod loader;
 mod lookout;
 mod network;
 mod pipeline;
+pub mod preflight;
+mod presence;
+mod pulse;
+mod reload;
 mod shutdown;
 pub mod state_dir;
 mod supervisor;
@@ -23,24 +35,32 @@ mod threads;
 
 use std::{sync::Arc, thread, time::Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use self::{
     data_plane::DataPlane,
+    loader::Loader,
     lookout::{LOOK_EVERY, Lookout},
     network::Network,
     pipeline::{MqttReporter, Seat},
-    supervisor::Supervisor,
+    reload::{NewLine, Reloader, Running},
+    supervisor::{Desk, Over, Supervisor, publish},
+    systemd::Systemd,
 };
 pub use self::{
     network::check_broker,
     pipeline::{Observer, Report, Reporter},
+    reload::Reread,
     systemd::is_service,
 };
 use crate::{
-    config::{self, Config},
+    config::Config,
     detector::Detector,
-    publish::wire::Wire,
+    publish::{
+        clock::Reading,
+        mqtt::Publisher,
+        wire::{CameraState, Wire},
+    },
 };
 
 /// What is wrong with a configuration that watches nothing.
@@ -53,36 +73,74 @@ pub struct Options {
     pub simulated: bool,
     /// Called once, when the models are loaded and the watch begins.
     pub loaded: Option<Box<dyn FnOnce()>>,
-    /// Sees every frame's result.
+    /// Sees every frame's result, until the line is replaced by a reload.
     pub observer: Option<Box<Observer>>,
+    /// Reads the configuration again at SIGHUP; without it that signal ends the process.
+    pub reread: Option<Box<Reread>>,
 }
 
 /// Watches the line until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// Where a model does not load, or the system refuses threads.
-pub fn run(config: &Config, options: Options) -> anyhow::Result<()> {
+pub fn run(config: &Config, mut options: Options) -> anyhow::Result<()> {
     ensure!(!config.cameras.is_empty(), NO_CAMERA);
-    let wire = Wire::new(&config.prefix, &config.device, options.simulated)?;
-    let detectors = load_detectors(config)?;
+    let mut config = config.clone();
+    let mut wire = Wire::new(&config.prefix, &config.device, options.simulated)?;
+    let loader = Arc::new(Loader::default());
+    let mut detectors = loader.load_all(&config.models)?;
     if let Some(loaded) = options.loaded {
         loaded();
     }
-    let network = Network::start(config, &wire)?;
-    let reporter: Arc<dyn Reporter> = Arc::new(MqttReporter {
-        wire: wire.clone(),
-        publisher: network.publisher(),
-        seats: config.cameras.iter().map(|camera| Seat::new(&camera.id, detectors[camera.model].identity())).collect(),
-        policy: config.report,
-        observer: options.observer,
-    });
-    let mut plane = DataPlane::start(config, detectors, &reporter)?;
-    Supervisor::new(config, wire.clone(), network.publisher(), &plane.facts, &plane.vitals).run(network.signals());
-    plane.halt();
-    // What was said before waits for the broker a moment.
-    network.stop(&wire);
-    plane.join();
-    Ok(())
+    let mut network = Network::start(&config, &wire, options.reread.is_some(), options.simulated)?;
+    let mut systemd = Systemd::new();
+    let mut reloader = Reloader::new(options.reread, loader, Running::new(config.clone(), &detectors));
+    let mut exposed = Vec::new();
+    loop {
+        let told = std::mem::replace(&mut exposed, exposed::secrets(&config));
+        exposed.iter().filter(|sentence| !told.contains(sentence)).for_each(|sentence| log::warn!("{sentence}"));
+        let reporter: Arc<dyn Reporter> = Arc::new(MqttReporter {
+            wire: wire.clone(),
+            publisher: network.connection().publisher(),
+            seats: config.cameras.iter().map(|camera| Seat::new(&camera.id)).collect(),
+            policy: config.report,
+            observer: options.observer.take(),
+        });
+        let mut plane = DataPlane::start(&config, detectors, &reporter)?;
+        let desk = Desk { wire: &wire, network: &network, systemd: &mut systemd, reloader: &mut reloader };
+        let over = Supervisor::new(&config, &plane, desk).run();
+        plane.halt();
+        let line = match over {
+            Over::End => {
+                // What was said before waits for the broker a moment.
+                network.stop(&wire);
+                plane.join();
+                return Ok(());
+            }
+            Over::Replaced(line) => *line,
+        };
+        plane.join();
+        log::info!("the line begins anew with another configuration");
+        let NewLine { config: next, detectors: loaded, network: elsewhere } = line;
+        say_farewell_of_cameras(&config, &next, &wire, &network.connection().publisher());
+        let before = std::mem::replace(&mut wire, Wire::new(&next.prefix, &next.device, options.simulated)?);
+        if elsewhere {
+            network.reconnect(&before, &next, &wire)?;
+        }
+        reloader.took_over(Running::new(next.clone(), &loaded));
+        (config, detectors) = (next, loaded);
+    }
+}
+
+/// Says of cameras that are no longer there that they are not: their last status would else stay for ever.
+fn say_farewell_of_cameras(before: &Config, after: &Config, wire: &Wire, publisher: &Publisher) {
+    let now = Reading::now();
+    for camera in &before.cameras {
+        if !after.cameras.iter().any(|other| other.id == camera.id) {
+            let reason = Some("it is no longer in the configuration");
+            publish(publisher, wire.camera_status(&now, &camera.id, CameraState::Absent, reason, now.instant));
+        }
+    }
 }
 
 /// Watches the line for `reporter` alone, without a broker: until `until` says so, which is asked several times a second,
@@ -114,15 +172,5 @@ pub fn watch(
 /// # Errors
 /// Where a model does not load or does not run; names it.
 pub fn load_detectors(config: &Config) -> anyhow::Result<Vec<Detector>> {
-    config.models.iter().map(load_detector).collect()
-}
-
-fn load_detector(model: &config::Model) -> anyhow::Result<Detector> {
-    let mut detector = Detector::load(&model.detector)?;
-    let timing = detector.warm_up().with_context(|| format!("model {} does not run", model.detector.model))?;
-    log::info!("model \"{}\": {} loaded, {:.0} ms an inference", model.id, model.detector.model, timing.inference_ms);
-    for note in &detector.spec().notes {
-        log::info!("model \"{}\": {note}", model.id);
-    }
-    Ok(detector)
+    config.models.iter().map(loader::load).collect()
 }

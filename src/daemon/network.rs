@@ -2,32 +2,42 @@
 
 use std::{
     sync::mpsc::{Receiver, Sender, channel},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
+    time::sleep,
 };
 
+use super::{connection::Connection, pulse::Beat};
 use crate::{
     config::Config,
-    publish::{
-        clock::Reading,
-        mqtt::{self, Link, Publisher},
-        wire::{DeviceState, Wire},
-    },
+    publish::{mqtt, wire::Wire},
 };
 
-/// How long a stop waits for the broker to confirm the last status; systemd's patience is longer.
-const FAREWELL_WITHIN: Duration = Duration::from_secs(3);
+/// The network shows so often that it is alive.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The end; holds the name of the signal.
+    End(&'static str),
+    /// The configuration is to be read again.
+    Reload,
+}
 
 /// The runtime and what runs on it.
 pub(super) struct Network {
     runtime: Runtime,
-    publisher: Publisher,
-    signals: Receiver<&'static str>,
+    connection: Connection,
+    /// Nothing is kept beyond the process.
+    simulated: bool,
+    orders: Receiver<Order>,
+    beat: Beat,
 }
 
 /// Connects to the broker once and says goodbye: whether it would let the daemon in.
@@ -43,50 +53,74 @@ pub fn check_broker(config: &Config) -> anyhow::Result<()> {
 }
 
 impl Network {
-    /// Starts to connect, and to listen for signals.
+    /// Starts to connect, and to listen for signals; for SIGHUP where `reloads`, which else ends the process.
     ///
     /// # Errors
     /// Where the system refuses a thread or a signal handler.
-    pub(super) fn start(config: &Config, wire: &Wire) -> anyhow::Result<Self> {
+    pub(super) fn start(config: &Config, wire: &Wire, reloads: bool, simulated: bool) -> anyhow::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("network")
             .enable_all()
             .build()
             .context("the network thread cannot be started")?;
-        let will = wire.clone();
-        let publisher = Publisher::start(runtime.handle(), config.mqtt.clone(), move || will.will(&Reading::now()));
-        let (sender, signals) = channel();
+        let connection = Connection::start(&runtime, config, wire, simulated)?;
+        let (sender, orders) = channel();
         let guard = runtime.enter();
         let terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
         let interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+        let hang_up = reloads.then(|| signal(SignalKind::hangup())).transpose();
+        let hang_up = hang_up.context("SIGHUP cannot be listened for")?;
         drop(guard);
-        runtime.spawn(forward(terminate, "SIGTERM", sender.clone()));
-        runtime.spawn(forward(interrupt, "SIGINT", sender));
-        Ok(Self { runtime, publisher, signals })
+        runtime.spawn(forward(terminate, Order::End("SIGTERM"), sender.clone()));
+        runtime.spawn(forward(interrupt, Order::End("SIGINT"), sender.clone()));
+        if let Some(hang_up) = hang_up {
+            runtime.spawn(forward(hang_up, Order::Reload, sender));
+        }
+        let beat = Beat::default();
+        runtime.spawn(beat_on(beat.clone()));
+        Ok(Self { runtime, connection, simulated, orders, beat })
     }
 
-    /// A handle to publish with.
-    pub(super) fn publisher(&self) -> Publisher {
-        self.publisher.clone()
+    /// The way to the broker.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
-    /// The names of signals that ask for an end, as they arrive.
-    pub(super) fn signals(&self) -> &Receiver<&'static str> {
-        &self.signals
+    /// What signals ask for, as they arrive.
+    pub(super) fn orders(&self) -> &Receiver<Order> {
+        &self.orders
+    }
+
+    /// Signs of life of the runtime, and so of all that runs on its one thread.
+    pub(super) fn beat(&self) -> Beat {
+        self.beat.clone()
+    }
+
+    /// Says goodbye to the broker as the device of `before`, and connects as another configuration says.
+    ///
+    /// # Errors
+    /// Where the system refuses a thread.
+    pub(super) fn reconnect(&mut self, before: &Wire, config: &Config, wire: &Wire) -> anyhow::Result<()> {
+        self.connection.stop(&self.runtime, before);
+        self.connection = Connection::start(&self.runtime, config, wire, self.simulated)?;
+        Ok(())
     }
 
     /// Says goodbye to the broker, and ends.
     pub(super) fn stop(self, wire: &Wire) {
-        let last = wire.status(&Reading::now(), &DeviceState::Stopped, Instant::now());
-        let was_up = matches!(self.publisher.link(), Link::Up { .. });
-        if !self.runtime.block_on(self.publisher.stop(last, FAREWELL_WITHIN)) && was_up {
-            log::warn!("the broker did not confirm the last status; it will announce this box as offline");
-        }
+        self.connection.stop(&self.runtime, wire);
         self.runtime.shutdown_timeout(Duration::from_secs(1));
     }
 }
 
-async fn forward(mut signal: Signal, name: &'static str, sender: Sender<&'static str>) {
-    while signal.recv().await.is_some() && sender.send(name).is_ok() {}
+async fn forward(mut signal: Signal, order: Order, sender: Sender<Order>) {
+    while signal.recv().await.is_some() && sender.send(order).is_ok() {}
+}
+
+async fn beat_on(beat: Beat) {
+    loop {
+        beat.tick();
+        sleep(BEAT_EVERY).await;
+    }
 }

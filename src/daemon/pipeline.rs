@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::change;
+use super::{
+    change,
+    presence::{Change, Presence},
+};
 use crate::{
     config,
     detection::{Detection, Detections},
@@ -13,9 +16,10 @@ use crate::{
     format::json,
     frame::Frame,
     publish::{
+        Message,
         clock::Reading,
         mqtt::{Link, Publisher, Refused},
-        wire::{FrameFacts, ModelIdentity, Wire},
+        wire::{EventKind, FrameFacts, ModelIdentity, Wire},
     },
     vision::RgbImage,
 };
@@ -25,6 +29,8 @@ use crate::{
 pub struct Report<'a> {
     /// Index of the camera in the configuration.
     pub camera: usize,
+    /// The model that looked at it.
+    pub model: &'a Identity,
     /// The frame. Whoever wants to keep it swaps it for another buffer.
     pub frame: &'a mut Frame,
     /// What the model saw of it: upright, only the region where there is one.
@@ -48,9 +54,8 @@ pub type Observer = dyn Fn(&str, &Frame, &Detections) + Send + Sync;
 pub(super) struct Seat {
     /// Its id.
     pub id: String,
-    /// The model that looks at it.
-    pub model: ModelIdentity,
     told: Mutex<Told>,
+    events: Mutex<Events>,
     /// Messages that could not be published, and when that was told.
     refused: Mutex<(u64, Option<Instant>)>,
 }
@@ -60,9 +65,13 @@ const REFUSED_EVERY: Duration = Duration::from_secs(60);
 
 impl Seat {
     /// A camera of which nothing was told yet.
-    pub(super) fn new(id: &str, model: &Identity) -> Self {
-        let model = ModelIdentity { name: model.name.clone(), sha256: model.sha256.clone() };
-        Self { id: id.to_owned(), model, told: Mutex::default(), refused: Mutex::default() }
+    pub(super) fn new(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            told: Mutex::default(),
+            events: Mutex::new(Events::new(id)),
+            refused: Mutex::default(),
+        }
     }
 
     /// Counts a message that could not be published, and says so now and then.
@@ -108,6 +117,21 @@ pub(super) struct MqttReporter {
     pub observer: Option<Box<Observer>>,
 }
 
+/// What becomes an event, and what events are called.
+struct Events {
+    presence: Presence,
+    /// Begins every name, so that names never come again after a restart.
+    prefix: String,
+    count: u64,
+}
+
+impl Events {
+    fn new(camera: &str) -> Self {
+        let started_at = Reading::now().timestamp.as_microsecond();
+        Self { presence: Presence::default(), prefix: format!("{camera}-{started_at:x}"), count: 0 }
+    }
+}
+
 /// What subscribers were told of a camera last.
 #[derive(Debug, Default)]
 struct Told {
@@ -124,6 +148,15 @@ impl Reporter for MqttReporter {
         if let Some(observer) = &self.observer {
             observer(&seat.id, report.frame, report.found);
         }
+        let frame = FrameFacts {
+            seq: report.frame.seq,
+            size: report.found.size,
+            dropped: report.frame.dropped,
+            captured_at: report.frame.captured_at,
+            taken_at: report.frame.captured_at + report.waited,
+        };
+        let model = ModelIdentity { name: report.model.name.clone(), sha256: report.model.sha256.clone() };
+        self.tell_events(seat, &frame, &model, report.found);
         let publish = match self.policy {
             config::Report::All => true,
             config::Report::Changes => {
@@ -132,19 +165,35 @@ impl Reporter for MqttReporter {
             }
             config::Report::Events => false,
         };
-        if !publish {
-            return;
+        if publish {
+            let detections: Vec<_> = report.found.items.iter().map(json::detection).collect();
+            let now = Reading::now();
+            let message = self.wire.detections(&now, &seat.id, &frame, &model, &report.found.timing, &detections);
+            self.publish(seat, message);
         }
-        let frame = FrameFacts {
-            seq: report.frame.seq,
-            size: report.found.size,
-            dropped: report.frame.dropped,
-            captured_at: report.frame.captured_at,
-            taken_at: report.frame.captured_at + report.waited,
-        };
-        let detections: Vec<_> = report.found.items.iter().map(json::detection).collect();
-        let now = Reading::now();
-        let message = self.wire.detections(&now, &seat.id, &frame, &seat.model, &report.found.timing, &detections);
+    }
+}
+
+impl MqttReporter {
+    /// What appeared, changed or left, whatever subscribers want to hear of single frames.
+    fn tell_events(&self, seat: &Seat, frame: &FrameFacts, model: &ModelIdentity, found: &Detections) {
+        let mut events = seat.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let Events { presence, prefix, count } = &mut *events;
+        presence.update(&found.items, |change, detection| {
+            *count += 1;
+            let kind = match change {
+                Change::Appeared => EventKind::Appeared,
+                Change::Changed => EventKind::Changed,
+                Change::Left => EventKind::Left,
+            };
+            let name = format!("{prefix}-{count}");
+            let item = json::detection(detection);
+            let message = self.wire.event(&Reading::now(), &seat.id, frame, model, (&name, kind), &item);
+            self.publish(seat, message);
+        });
+    }
+
+    fn publish(&self, seat: &Seat, message: Message) {
         match self.publisher.publish(message) {
             // The daemon is ending; this frame came too late.
             Ok(()) | Err(Refused::Stopped) => {}
@@ -160,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_nobody_heard_stays_news() {
-        let seat = Seat::new("in", &Identity { name: "m".into(), sha256: String::new() });
+        let seat = Seat::new("in");
         let found =
             [Detection { class: 0, name: "a".into(), confidence: 0.9, geometry: Geometry::Image, track_id: None }];
         let first = Link::Up { since: Instant::now() };

@@ -31,11 +31,23 @@ impl Systemd {
         }
     }
 
+    /// Says that the configuration is being read again, until [`Self::ready`].
+    pub(super) fn reloading(&mut self) {
+        self.ready = false;
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => tell(&[NotifyState::Reloading, now]),
+            // Without the time newer systemds end the service: rather nothing is said.
+            Err(error) => log::debug!("systemd was not told of the reload: {error}"),
+        }
+    }
+
     /// Shows one line in `systemctl status`, when it is another than before.
     pub(super) fn status(&mut self, status: &str) {
+        // What follows a line break would be another message to systemd.
+        let status: String = status.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
         if self.status != status {
-            status.clone_into(&mut self.status);
-            tell(&[NotifyState::Status(status)]);
+            tell(&[NotifyState::Status(&status)]);
+            self.status = status;
         }
     }
 
@@ -45,6 +57,18 @@ impl Systemd {
         if self.fed_at.is_none_or(|fed_at| now.duration_since(fed_at) >= period / 4) {
             self.fed_at = Some(now);
             tell(&[NotifyState::Watchdog]);
+        }
+    }
+
+    /// How long systemd waits to be fed before it ends the service, where it does.
+    pub(super) fn watchdog(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    /// Asks systemd to end the service as if it had not been fed in time, where it watches.
+    pub(super) fn give_up(&self) {
+        if self.watchdog.is_some() {
+            tell(&[NotifyState::WatchdogTrigger]);
         }
     }
 
