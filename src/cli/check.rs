@@ -9,7 +9,7 @@ use std::{
 use andon::{
     capture::{self, ErrorKind, Read},
     config::{Camera, Config, DEFAULT_PATH},
-    daemon::{self, state_dir},
+    daemon::{self, preflight::Preflight, state_dir},
     detector::Detector,
     frame::Frame,
     vision::{Decoder, RgbImage},
@@ -23,6 +23,10 @@ pub(super) struct Args {
     /// The configuration
     #[arg(short, long, value_name = "FILE", default_value = DEFAULT_PATH)]
     config: PathBuf,
+
+    /// Only what has to be right before a start or a reload: the configuration and its models
+    #[arg(long)]
+    offline: bool,
 }
 
 /// How long a camera has at least for its first frame; its source may claim more.
@@ -41,9 +45,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
         }
     };
     list.line("configuration", Ok(about(&args.config, &config)))?;
+    let preflight = Preflight::default();
     for model in &config.models {
-        let loaded = Detector::load(&model.detector).and_then(|mut detector| {
-            let timing = detector.warm_up()?;
+        let loaded = preflight.pass(&model.detector).and_then(|_sha256| {
+            let mut detector = Detector::load(&model.detector)?;
+            let timing = detector.self_test()?;
             let classes = detector.spec().names.len();
             Ok(format!("{}, {classes} classes, {:.0} ms an inference", model.detector.model, timing.inference_ms))
         });
@@ -52,19 +58,27 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     if config.cameras.is_empty() {
         list.line("cameras", Err(daemon::NO_CAMERA.to_owned()))?;
     }
+    if !args.offline {
+        check_world(&config, &mut list)?;
+    }
+    Ok(if list.failed { Outcome::Failed } else { Outcome::Done })
+}
+
+/// Checks what may become right while the daemon runs: cameras, the broker, the state directory.
+fn check_world(config: &Config, list: &mut List) -> anyhow::Result<()> {
     for camera in &config.cameras {
         list.line(&format!("camera \"{}\"", camera.id), first_frame(camera))?;
     }
     let broker = format!("broker {}:{}", config.mqtt.host, config.mqtt.port);
     list.line(
         &broker,
-        daemon::check_broker(&config).map(|()| "it lets us in".to_owned()).map_err(|error| format!("{error:#}")),
+        daemon::check_broker(config).map(|()| "it lets us in".to_owned()).map_err(|error| format!("{error:#}")),
     )?;
     if let Some(directory) = state_dir::directory() {
         let result = state_dir::problem().map_or_else(|| Ok(directory.display().to_string()), Err);
         list.line("state directory", result)?;
     }
-    Ok(if list.failed { Outcome::Failed } else { Outcome::Done })
+    Ok(())
 }
 
 fn about(path: &Path, config: &Config) -> String {

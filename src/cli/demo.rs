@@ -14,7 +14,7 @@ use andon::{
     config::{Camera, Config, Model},
     daemon, detector,
     publish::broker,
-    vision::View,
+    vision::{Checks, View},
 };
 use anyhow::Context;
 use score::Score;
@@ -41,7 +41,8 @@ pub(super) fn run(model: Option<&Path>, source: Option<&SourceUri>) -> anyhow::R
     let settings = model.map_or_else(detector::Settings::bundled, detector::Settings::of);
     let detector = detector::Settings { isa: forced_isa(), ..settings };
     config.models = vec![Model { id: "demo".to_owned(), detector }];
-    config.cameras = vec![Camera { id: "line".to_owned(), capture, view: View::default(), model: 0 }];
+    config.cameras =
+        vec![Camera { id: "line".to_owned(), capture, view: View::default(), blind: Checks::none(), model: 0 }];
     let hint = format!(
         "andon's demo publishes to a broker of its own. Watch from another terminal:\n  mosquitto_sub -h {} -p {} -t \
          'andon/demo/#' -v\nCtrl-C ends it.\n",
@@ -54,7 +55,12 @@ pub(super) fn run(model: Option<&Path>, source: Option<&SourceUri>) -> anyhow::R
     });
     daemon::run(
         &config,
-        daemon::Options { simulated: true, loaded: Some(Box::new(move || say(&hint))), observer: Some(observer) },
+        daemon::Options {
+            simulated: true,
+            loaded: Some(Box::new(move || say(&hint))),
+            observer: Some(observer),
+            ..daemon::Options::default()
+        },
     )
 }
 

@@ -3,7 +3,7 @@
 use std::{env, io::Write, os::unix::fs::MetadataExt};
 
 use env_logger::{Builder, Env};
-use log::{Level, Record};
+use log::{Level, LevelFilter, Record};
 
 /// For commands that answer and end: only what is wrong. tract warns of things that no user can change.
 pub(super) const QUIET: &str = "warn,tract=error";
@@ -15,6 +15,8 @@ pub(super) const SERVICE: &str = "warn,andon=info,tract=error,rumqttd=off";
 pub(super) fn start(default: &str) {
     let filter = if env::var_os("ANDON_LOG").is_some() { "ANDON_LOG" } else { "RUST_LOG" };
     let mut builder = Builder::from_env(Env::new().filter_or(filter, default));
+    // It tells whole URLs and headers, and with them passwords, whatever the user asks for.
+    builder.filter_module("ureq", LevelFilter::Warn);
     if stderr_is_journal() {
         builder.format(|out, record| out.write_all(journal_lines(record).as_bytes()));
     } else {

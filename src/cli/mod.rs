@@ -10,11 +10,14 @@ mod collect;
 mod demo;
 mod detect;
 mod devices;
+mod events;
 mod inspect;
 mod interrupt;
+mod listen;
 mod logging;
 mod model;
 mod output;
+mod preflight;
 mod progress;
 mod quantize;
 mod run;
@@ -53,7 +56,11 @@ enum Command {
     Collect(collect::Args),
     Check(check::Args),
     Devices(devices::Args),
+    Listen(listen::Args),
+    Events(events::Args),
     Quantize(quantize::Args),
+    #[command(hide = true)]
+    Preflight(preflight::Args),
 }
 
 /// What a command came to.
@@ -99,7 +106,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(args),
         Command::Val(args) => val::run(args),
         Command::Devices(args) => devices::run(args),
+        Command::Listen(args) => listen::run(args),
+        Command::Events(args) => events::run(args),
         Command::Quantize(args) => quantize::run(args),
+        Command::Preflight(args) => preflight::run(args),
     });
     ExitCode::from(match outcome {
         Ok(Ok(Outcome::Done)) => DONE,

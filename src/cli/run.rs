@@ -32,7 +32,12 @@ Examples:
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     match &args.config {
-        Some(path) => daemon::run(&load_config(path)?, daemon::Options::default())?,
+        Some(path) => {
+            let config = load_config(path)?;
+            let path = path.clone();
+            let reread: Box<daemon::Reread> = Box::new(move || load_config(&path));
+            daemon::run(&config, daemon::Options { reread: Some(reread), ..daemon::Options::default() })?;
+        }
         None => demo::run(args.model.as_deref(), args.source.as_ref())?,
     }
     Ok(Outcome::Done)
