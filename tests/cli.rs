@@ -6,6 +6,7 @@ mod detect;
 mod devices;
 mod expected;
 mod inspect;
+mod listen;
 mod simulate;
 mod val;
 mod wrong;

@@ -1,8 +1,16 @@
 //! The daemon as a process, with a real broker: what a plant hears from the start to the end, and when things go wrong.
 
+mod blindness;
+mod clock;
 mod demo;
+mod panic;
+mod preflight;
 mod refusal;
+mod reload;
+mod secrets;
+mod soak;
 mod trouble;
+mod watchdog;
 
 use std::{
     fmt::Write as _,
@@ -18,7 +26,7 @@ use serde_json::Value;
 use crate::util::{
     ca::Ca,
     mosquitto::{self, Heard, Mosquitto, Setup, Subscriber},
-    run::{Dir, GREEN, RED},
+    run::{Dir, GREEN, RED, squares},
     tiny_yolo::{Head, TinyYolo},
 };
 

@@ -4,13 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bundled;
+mod chaos;
 mod cli;
 mod daemon;
 mod detector;
 mod engine;
 mod eval;
 mod formats;
+mod fuzz;
 mod mqtt;
+mod outbox;
+mod packages;
 mod quantize;
 mod sources;
 mod tiny_model;

@@ -1,9 +1,11 @@
 //! Publishing to real brokers: mosquitto with and without password and TLS, and the embedded one; outages of all kinds.
 
 mod outage;
+mod refused;
 mod tls;
 
 use std::{
+    collections::BTreeMap,
     fs,
     sync::{
         atomic::{AtomicUsize, Ordering},
@@ -16,7 +18,7 @@ use std::{
 use andon::publish::{
     Delivery, Message,
     clock::Reading,
-    mqtt::{self, Counters, Fault, FaultKind, Link, Publisher, Qos, Refused, Secret, Settings},
+    mqtt::{self, Client, Counters, Fault, FaultKind, Link, Publisher, Qos, Refused, Secret, Settings},
     wire::{DeviceState, Wire},
 };
 
@@ -72,14 +74,15 @@ impl Device {
         let network = Network::start();
         let wire = Wire::new("andon", "box", false).unwrap();
         let will = wire.clone();
-        let publisher = Publisher::start(&network.handle, settings, move || will.will(&Reading::now()));
+        let publisher =
+            Publisher::start(&network.handle, settings, Client::with_will(move || will.will(&Reading::now())));
         let device = Self { network, wire, publisher };
         device.publisher.publish(device.status(&DeviceState::Online)).unwrap();
         device
     }
 
     fn status(&self, state: &DeviceState) -> Message {
-        self.wire.status(&Reading::now(), state, Instant::now())
+        self.wire.status(&Reading::now(), state, Instant::now(), &BTreeMap::new())
     }
 
     #[track_caller]
@@ -126,7 +129,7 @@ impl Device {
         let publisher = self.publisher.clone();
         let last = self.status(&DeviceState::Stopped);
         let (sender, stopped) = channel();
-        self.network.handle.spawn(async move { sender.send(publisher.stop(last, within).await) });
+        self.network.handle.spawn(async move { sender.send(publisher.stop(Some(last), within).await) });
         stopped.recv().unwrap()
     }
 }
@@ -241,10 +244,14 @@ fn a_panic_inside_is_a_fault_that_passes() {
     let network = Network::start();
     let wire = Wire::new("andon", "box", false).unwrap();
     let (will, calls) = (wire.clone(), AtomicUsize::new(0));
-    let publisher = Publisher::start(&network.handle, settings(broker.port), move || {
-        assert_ne!(calls.fetch_add(1, Ordering::Relaxed), 1, "panics at the first connection, on purpose");
-        will.will(&Reading::now())
-    });
+    let publisher = Publisher::start(
+        &network.handle,
+        settings(broker.port),
+        Client::with_will(move || {
+            assert_ne!(calls.fetch_add(1, Ordering::Relaxed), 1, "panics at the first connection, on purpose");
+            will.will(&Reading::now())
+        }),
+    );
     let device = Device { network, wire, publisher };
     device.wait_until_down(FaultKind::Internal);
     device.wait_until_up();

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests, with helpers that are none themselves")]
 
+mod corrupt;
 mod ffmpeg;
 mod http;
 

@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["geometry", "guard", "random", "sys", "whole_file"],
     &["detection", "event"],
     &["frame"],
-    &["yolo", "track", "rules", "eval"],
+    &["yolo", "track", "rules", "eval", "listen"],
     &["engine", "vision"],
     &["dataset", "store", "format", "draw"],
     &["capture", "publish", "outputs"],
@@ -37,6 +37,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rustls", &["src/publish/mqtt", "src/capture/http_client.rs"]),
     ("tokio", &["src/publish/", "src/daemon/", "src/serve/"]),
     ("axum", &["src/serve/"]),
+    ("rusqlite", &["src/store/"]),
     ("yaml_rust2", &["src/dataset/"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("println!", &["src/cli/"]),
@@ -51,11 +52,16 @@ const PURE: &[&str] = &[
     "src/track",
     "src/rules",
     "src/eval",
+    "src/listen",
     "src/engine/kernels",
     "src/geometry.rs",
     "src/detection.rs",
+    "src/vision/glance.rs",
+    "src/vision/visibility.rs",
     "src/collect/policy.rs",
     "src/collect/likeness.rs",
+    "src/daemon/presence.rs",
+    "src/publish/outbox/lane.rs",
 ];
 const IMPURE: &[&str] = &["Instant::now", "SystemTime", "std::fs", "std::net", "std::env", "log::", "thread::sleep"];
 
@@ -155,7 +161,11 @@ fn what_is_written_about_the_program_is_true_of_it() {
     if !unit.contains("ExecStart=/usr/bin/andon run --config /etc/andon/andon.toml") {
         wrong.push("systemd/andon.service: the unit has to pass --config, or the demo would run".to_owned());
     }
-    for command in ["run", "detect", "inspect", "bench", "val", "collect", "simulate", "check", "devices"] {
+    let commands = [
+        "run", "detect", "inspect", "bench", "val", "quantize", "collect", "simulate", "events", "listen", "check",
+        "devices",
+    ];
+    for command in commands {
         if !readme.contains(&format!("andon {command}")) {
             wrong.push(format!("README.md: `andon {command}` is not described"));
         }

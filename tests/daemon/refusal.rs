@@ -63,6 +63,13 @@ fn check_says_ok_or_what_to_do_for_each_thing() {
     assert_eq!(answer.code, Some(1), "{answer:?}");
     let failed: Vec<&str> = answer.stdout.lines().filter(|line| line.starts_with("FAIL")).collect();
     assert_eq!(failed.len(), 3, "{failed:#?}");
+    let offline = line.dir.andon(&["check", "--offline", "--config", "andon.toml"]).run();
+    let told: Vec<&str> = offline.stdout.lines().collect();
+    assert_eq!((offline.code, told.len()), (Some(1), 2), "neither camera nor broker is asked: {told:#?}");
+    assert!(told[0].starts_with("ok    configuration") && told[1] == failed[0], "{told:#?}");
+    line.dir.tiny_yolo("squares.onnx", TinyYolo::default());
+    let offline = line.dir.andon(&["check", "--offline", "--config", "andon.toml"]).run();
+    assert_eq!(offline.code, Some(0), "a camera and a broker that are away are no reason not to start: {offline:?}");
     assert!(failed[0].contains("squares.onnx") && failed[1].contains("nowhere") && failed[2].contains("refused"));
 }
 

@@ -1,7 +1,9 @@
 //! What the integration tests share.
 
 pub mod ca;
+pub mod freeze;
 pub mod mosquitto;
+pub mod notify;
 pub mod npy;
 pub mod onnx;
 pub mod run;

@@ -69,6 +69,8 @@ impl Dir {
         for name in ["ANDON_LOG", "RUST_LOG", "JOURNAL_STREAM", "NOTIFY_SOCKET", "STATE_DIRECTORY"] {
             command.env_remove(name);
         }
+        // What is kept is kept here.
+        command.env("XDG_STATE_HOME", self.0.path().join("state"));
         // The sentences must stay alone even where backtraces are asked for.
         command.env("RUST_BACKTRACE", "1");
         Cmd { command, stdin: Vec::new() }
