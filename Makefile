@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # What building takes beside Rust: libclang for the camera bindings; a C compiler, cmake and (on x86-64) nasm for libjpeg-turbo.
 BUILD_PACKAGES := build-essential cmake libclang-dev $(if $(filter x86_64,$(shell uname -m)),nasm)
 # What the tests run against: a real broker, a real video program.
-TEST_PACKAGES := mosquitto mosquitto-clients ffmpeg
+TEST_PACKAGES := mosquitto mosquitto-clients ffmpeg python3 systemd faketime iproute2
 
 # A password may be asked for where this is not root.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -26,15 +26,63 @@ test: deps test-deps ## everything that continuous integration runs
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	$(MAKE) deny
+	packaging/tool cargo-deb
 	cargo test --locked
 
 # Seconds that `make fuzz` takes.
 FUZZ_SECONDS := 600
 
 .PHONY: fuzz
-fuzz: deps ## compare the engine with tract on graphs made at random (FUZZ_SECONDS=600, SEED=the first of them)
+fuzz: deps ## damaged input at random, and the engine against tract on random graphs (FUZZ_SECONDS=600 each, SEED=the first)
 	ANDON_FUZZ_SECONDS=$(FUZZ_SECONDS) $(if $(SEED),ANDON_FUZZ_SEED=$(SEED)) \
-	  cargo test --locked --lib random_graphs_for_long -- --nocapture
+	  cargo test --locked --lib for_long -- --nocapture
+	ANDON_FUZZ_SECONDS=$(FUZZ_SECONDS) $(if $(SEED),ANDON_FUZZ_SEED=$(SEED)) \
+	  cargo test --locked --test main -- fuzz:: damaged_files_end --nocapture
+
+# `make chaos` takes about half an hour.
+CHAOS_MESSAGES := 20000
+CHAOS_KILLS := 50
+CHAOS_DEVICE_KILLS := 300
+CHAOS_OUTAGE_SECONDS := 600
+
+# The network namespace of the outage takes root; without it that part says that it is skipped.
+.PHONY: chaos
+chaos: deps test-deps ## kill the broker and the device again and again, and (as root) swallow the network: nothing may be lost
+	cargo build --locked
+	ANDON_CHAOS_MESSAGES=$(CHAOS_MESSAGES) ANDON_CHAOS_KILLS=$(CHAOS_KILLS) \
+	  ANDON_CHAOS_DEVICE_KILLS=$(CHAOS_DEVICE_KILLS) ANDON_CHAOS_WHOLE_KILLS=$(CHAOS_KILLS) \
+	  ANDON_CHAOS_OUTAGE_SECONDS=$(CHAOS_OUTAGE_SECONDS) \
+	  cargo test --locked --test main chaos:: -- --nocapture --test-threads=1
+
+.PHONY: brokers
+brokers: deps test-deps ## the device and `andon listen` with mosquitto, rumqttd and amqtt (downloads amqtt)
+	$(call peers-venv,amqtt)
+	ANDON_AMQTT=$(abspath $(PEERS)/venv/bin/amqtt) cargo test --locked --test main chaos::brokers -- --nocapture
+
+# How many frames `make soak` and `make corrupt` take, and how long the decoder alone is fed.
+SOAK_FRAMES := 2000000
+CORRUPT_FRAMES := 100000
+CORRUPT_SECONDS := 60
+
+.PHONY: soak
+soak: deps test-deps ## frames through the whole pipeline, and what the daemon holds at the end (SOAK_FRAMES=2000000)
+	ANDON_SOAK_FRAMES=$(SOAK_FRAMES) cargo test --locked --test main daemon::soak -- --nocapture
+
+.PHONY: corrupt
+corrupt: deps ## damaged JPEGs through a camera's source and the decoder (CORRUPT_FRAMES=100000, CORRUPT_SECONDS=60)
+	ANDON_CORRUPT_FRAMES=$(CORRUPT_FRAMES) ANDON_FUZZ_SECONDS=$(CORRUPT_SECONDS) \
+	  cargo test --locked --test main sources::corrupt -- --nocapture
+
+# Power cuts that `make power-cut` simulates.
+POWER_CUTS := 100000
+
+.PHONY: power-cut
+power-cut: deps ## cut the power of the outbox POWER_CUTS=100000 times, fail its disk at every call, turn bits in its file
+	ANDON_CRASH_STATES=$(POWER_CUTS) cargo test --locked --test main power_cut -- --nocapture
+	ANDON_FAULT_STRIDE=1 cargo test --locked --test main outbox::faults -- --nocapture
+	ANDON_FLIPS=20000 cargo test --locked --test main outbox::damage -- --nocapture
+	ANDON_WEAR_SECONDS=120 cargo test --locked --test main outbox::wear -- --nocapture
 
 # Where the peers are put, and what they answer.
 PEERS := target/peers
@@ -42,6 +90,7 @@ PEERS_PYTHON := $(PEERS)/venv/bin/python
 
 # Installs Python packages for what is run by PEERS_PYTHON.
 define peers-venv
+packaging/install python3 python3-venv
 python3 -m venv $(PEERS)/venv
 $(PEERS)/venv/bin/pip install -q $(1)
 endef
@@ -115,13 +164,13 @@ TIMED = $(PEERS_PYTHON) tests/peers/peers.py --andon $(PROGRAM) $(addprefix --is
 count: ## count instructions on emulated ARM processors: ANDON=andon for AArch64 MODEL=yolo.onnx
 	@test -n "$(ANDON)" -a -n "$(MODEL)" || { \
 	  echo 'make count: say which program and which model, as in: make count ANDON=andon-aarch64 MODEL=yolo.onnx' >&2; exit 2; }
-	@$(call install,build-essential qemu-user)
+	@packaging/install build-essential qemu-user
 	python3 tests/peers/count.py --andon '$(ANDON)' --model '$(MODEL)'
 
 .PHONY: pipeline
 pipeline: ## estimate the cycles of the ARM kernels with models of their pipelines: ANDON=andon for AArch64
 	@test -n "$(ANDON)" || { echo 'make pipeline: say which program, as in: make pipeline ANDON=andon-aarch64' >&2; exit 2; }
-	@$(call install,llvm binutils-aarch64-linux-gnu)
+	@packaging/install llvm binutils-aarch64-linux-gnu
 	python3 tests/peers/pipeline.py --andon '$(ANDON)'
 
 .PHONY: need-assets
@@ -136,25 +185,70 @@ build: deps ## build target/release/andon
 install: build ## install the program, the unit and a configuration on this machine
 	$(SUDO) install -D -m 755 target/release/andon /usr/bin/andon
 	$(SUDO) install -D -m 644 systemd/andon.service /etc/systemd/system/andon.service
-	getent passwd andon >/dev/null || $(SUDO) useradd --system --home-dir /var/lib/andon --shell /usr/sbin/nologin andon
-	test -e /etc/andon/andon.toml || $(SUDO) install -D -m 644 andon.toml /etc/andon/andon.toml
-	@echo 'Edit /etc/andon/andon.toml, then: andon check --config /etc/andon/andon.toml && systemctl enable --now andon'
+	getent passwd andon >/dev/null || \
+	  $(SUDO) useradd --system --user-group --groups video --home-dir /var/lib/andon --shell /usr/sbin/nologin andon
+	@# Addresses of network cameras may hold passwords.
+	test -e /etc/andon/andon.toml || $(SUDO) install -D -m 640 -g andon andon.toml /etc/andon/andon.toml
+	@echo 'Edit /etc/andon/andon.toml, then: sudo andon check --config /etc/andon/andon.toml && sudo systemctl enable --now andon'
+	@echo 'A package that is installed later brings its own unit: remove /etc/systemd/system/andon.service then, which hides it.'
+
+# ---- Packages, other processors, and virtual machines.
+
+# What packages are for, and how they are built: PROFILE=dev takes what the tests have built, and is as fast.
+ARCH := $(shell dpkg --print-architecture 2>/dev/null)
+PROFILE := release
+
+.PHONY: deny
+deny: ## check the licences and the origin of everything that is linked
+	packaging/tool cargo-deny
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" cargo deny --locked check licenses bans sources
+
+.PHONY: deb
+deb: deps ## make target/debian/andon_…_ARCH.deb: ARCH=amd64, arm64 or armhf
+	packaging/deb $(ARCH) $(PROFILE)
+
+.PHONY: arm
+arm: deps ## build for AArch64 and ARMv7, and run the tests of the library there, under QEMU
+	tests/arm/cargo aarch64 test --locked --lib
+	tests/arm/cargo aarch64 run --locked -- detect --model models/bare-boards.onnx --format text line:count=3
+	tests/arm/cargo armv7 test --locked --lib
+	tests/arm/cargo armv7 run --locked -- detect --model models/bare-boards.onnx --format text line:count=3
+
+.PHONY: container
+container: deps ## make a container image of a static program and nothing else, with buildah
+	packaging/container $(PROFILE)
+
+# How often each camera is unplugged in a row.
+CYCLES := 50
+VM_PICTURES = target/vm/picture-*.jpg
+
+.PHONY: vm
+vm: deps ## film with andon in a virtual machine: cameras that stall, go and come back; the service (CYCLES=50; root makes its image)
+	tests/vm/prepare
+	tests/vm/vm --systemd --seconds 3600 '$(CURDIR)' 'CYCLES=$(CYCLES) WEBCAM="tests/vm/webcam.py $(VM_PICTURES)" \
+	  sh tests/vm/daemon.sh target/vm/andon target/vm/tiny.onnx'
+
+.PHONY: vm-camera
+vm-camera: deps ## run the tests of capture in a virtual machine with cameras (root makes its image)
+	tests/vm/prepare
+	tests/vm/vm --systemd --seconds 1800 '$(CURDIR)' 'WEBCAM="tests/vm/webcam.py $(VM_PICTURES)" \
+	  sh tests/vm/camera.sh target/vm/tests'
+
+.PHONY: vm-deb
+vm-deb: deps ## install, use, upgrade, boot again and remove the package in a virtual machine: ARCH=amd64 or arm64 (root makes its image)
+	tests/vm/prepare
+	rm -f target/vm/disk
+	deb=$$(packaging/deb $(ARCH) $(PROFILE) | tail -n 1); \
+	  tests/vm/vm --systemd --arch $(ARCH) --disk target/vm/disk '$(CURDIR)' \
+	    "sh tests/vm/deb.sh install $$deb target/vm/tiny.onnx"
+	tests/vm/vm --systemd --arch $(ARCH) --disk target/vm/disk '$(CURDIR)' 'sh tests/vm/deb.sh again'
+	rm -f target/vm/disk
 
 .PHONY: deps
 deps: ## install what building takes (Debian and Ubuntu packages)
 	@command -v cargo >/dev/null || { echo 'make: no Rust here; install it from https://rustup.rs, then try again' >&2; exit 1; }
-	@$(call install,$(BUILD_PACKAGES))
+	@packaging/install $(BUILD_PACKAGES)
 
 .PHONY: test-deps
 test-deps: ## install what the tests run against
-	@$(call install,$(TEST_PACKAGES))
-
-# Installs those of the packages that are missing, and says which.
-define install
-missing=$$(for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q ' installed' || echo $$p; done); \
-if [ -n "$$missing" ]; then \
-  echo "make: installing" $$missing; \
-  $(SUDO) apt-get update -q || true; \
-  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $$missing; \
-fi
-endef
+	@packaging/install $(TEST_PACKAGES)
