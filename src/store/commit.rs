@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{
-    Class, Committed, Disk, Failure, FailureKind, Numbering, PerClass, Row, numbering, row,
+    Class, Committed, Disk, Failure, FailureKind, Numbering, PerClass, Row,
+    disk::bytes_of,
+    numbering, row,
     schema::{self, State, table},
 };
 
@@ -88,10 +90,15 @@ impl Disk {
         &mut self,
         rows: impl Iterator<Item = Row>,
         done: PerClass<u64>,
+        now: Timestamp,
     ) -> Result<(), Failure> {
+        let rows: Vec<Row> = rows.collect();
         let transaction = self.db.unchecked_transaction()?;
         let mut state = self.state.clone();
         state.done = std::array::from_fn(|class| done[class].clamp(state.done[class], state.last[class]));
+        // Half-empty pages included.
+        let bytes = rows.iter().map(|row| 2 * bytes_of(&row.entry) as u64).sum();
+        let room = self.make_room(&mut state, bytes, now)?;
         let mut topics: Vec<(i64, String)> = Vec::new();
         for mut row in rows {
             let last = &mut state.last[row.entry.class as usize];
@@ -113,6 +120,8 @@ impl Disk {
         }
         state.write(&transaction)?;
         transaction.commit()?;
+        self.first = room.first;
+        self.losses.extend(room.losses);
         self.state = state;
         for (id, name) in topics {
             self.ids.insert(name.clone(), id);

@@ -240,7 +240,8 @@ impl Disk {
     }
 
     /// Adds messages that got their numbers elsewhere, behind all that is here, and goes on with their numbering where it
-    /// is the later one. `done` is what was acknowledged meanwhile of that which is here.
+    /// is the later one. `done` is what was acknowledged meanwhile of that which is here. Where all together is too much, the
+    /// oldest goes as in a commit, and the next one tells of it.
     ///
     /// # Errors
     /// Where the disk fails; nothing is changed then.
@@ -249,14 +250,15 @@ impl Disk {
         numbering: &Numbering,
         rows: impl Iterator<Item = Row>,
         done: PerClass<u64>,
+        now: Timestamp,
     ) -> Result<(), Failure> {
         match numbering.epoch.cmp(&self.numbering.epoch) {
             Ordering::Greater => self.renumber(numbering)?,
-            // Both began in the same second without knowing of each other.
+            // It was begun here once before, or by somebody who did not know of it.
             Ordering::Equal => self.raise_epoch(numbering.epoch + 1)?,
             Ordering::Less => {}
         }
-        self.insert_adopted(rows, done)
+        self.insert_adopted(rows, done, now)
     }
 
     /// Gives up the file, and says what is not safe on it.

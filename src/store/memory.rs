@@ -106,6 +106,11 @@ impl Memory {
         chunk
     }
 
+    /// No id is below this one.
+    pub fn first(&self) -> u64 {
+        (self.numbering.epoch << 20) + 1
+    }
+
     /// The last id of each class.
     pub fn last(&self) -> PerClass<u64> {
         self.last

@@ -194,7 +194,7 @@ fn what_was_numbered_in_memory_goes_behind_what_is_on_the_disk() {
     assert_eq!(memory.commit([0; 3]).rows[0].seq, 1);
     let mut disk = Disk::open(&path, LIMITS, gap(), Before::Certain(remains.last), now()).unwrap();
     assert!(!disk.has_batch(), "what the intake held is in memory");
-    disk.adopt(memory.numbering(), memory.rows().cloned(), [0; 3]).unwrap();
+    disk.adopt(memory.numbering(), memory.rows().cloned(), [0; 3], now()).unwrap();
     let rows = disk.read(Class::Middle, 0, 10, 1000).unwrap().rows;
     assert_eq!(told(&rows), [("a", 1, 1, "1".to_owned()), ("a", 2, 1, "2".to_owned())]);
     assert_eq!((rows[0].epoch, rows[1].epoch), (remains.epoch, remains.epoch + 5));
@@ -213,12 +213,36 @@ fn numbers_that_memory_gave_are_spent_even_where_all_was_acknowledged() {
     memory.commit([0; 3]);
     memory.commit(memory.last());
     let mut disk = Disk::open(&path, LIMITS, gap(), Before::Certain(remains.last), now()).unwrap();
-    disk.adopt(memory.numbering(), memory.rows().cloned(), [0; 3]).unwrap();
+    disk.adopt(memory.numbering(), memory.rows().cloned(), [0; 3], now()).unwrap();
     drop(disk);
     let mut disk = open(&path);
     assert_eq!(disk.numbering().epoch, epoch);
     take(&mut disk, Class::Middle, "a", "2");
     assert_eq!(told(&commit(&mut disk).rows), [("a", 1, 2, "2".to_owned())]);
+}
+
+/// A file in its steady state is full, mostly of what was acknowledged.
+#[test]
+fn a_full_file_makes_room_for_what_memory_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.db");
+    let mut disk = open(&path);
+    for n in 0..40 {
+        (0..40).for_each(|m| take(&mut disk, Class::Middle, "a", &format!("{{\"{n}\":\"{m}{}\"}}", "x".repeat(1500))));
+        disk.commit(disk.last(), now()).unwrap();
+    }
+    let (last, remains) = (disk.last(), disk.fail());
+    let epoch = epoch_without_database(&path, remains.epoch, now());
+    let mut memory = Memory::new(epoch, gap());
+    (0..500).for_each(|_| {
+        memory.take(Pending::Entry(entry(Class::Middle, "b", &format!("{{\"{}\":1}}", "y".repeat(1500)))))
+    });
+    memory.commit([0; 3]);
+    let mut disk = Disk::open(&path, LIMITS, gap(), Before::Certain(remains.last), now()).unwrap();
+    disk.adopt(memory.numbering(), memory.rows().cloned(), last, now()).unwrap();
+    let waiting = disk.read(Class::Middle, disk.done()[1], 1000, usize::MAX).unwrap().rows;
+    assert_eq!((waiting.len(), waiting[0].seq, waiting[499].seq), (500, 1, 500));
+    assert!(!disk.has_batch(), "only what was acknowledged had to go");
 }
 
 #[test]

@@ -96,6 +96,22 @@ impl Keeper {
         }
     }
 
+    /// Ids up to here belong to messages that lie elsewhere than those that come now: on the disk, while memory stands in.
+    pub(super) fn elsewhere_through(&self) -> u64 {
+        match &self.place {
+            Place::Disk { .. } => 0,
+            Place::Memory { memory, .. } => memory.first() - 1,
+        }
+    }
+
+    /// All of a class up to here has to be in the lane before anything that comes now is.
+    pub(super) fn begin(&self, class: Class) -> u64 {
+        match &self.place {
+            Place::Memory { waiting: Some(Waiting { last, backlog: Some(_), .. }), .. } => last[class as usize],
+            Place::Disk { .. } | Place::Memory { .. } => 0,
+        }
+    }
+
     /// Which numbers were given.
     pub(super) fn numbering(&self) -> &Numbering {
         match &self.place {
@@ -210,9 +226,10 @@ impl Keeper {
         let disk_done = waiting.as_ref().map_or([0; 3], |waiting| {
             std::array::from_fn(|class| done[class].min(waiting.read[class]).min(waiting.last[class]))
         });
-        let opened = Disk::open(&settings.path, settings.limits(), self.gap.clone(), before, Timestamp::now());
+        let wall = Timestamp::now();
+        let opened = Disk::open(&settings.path, settings.limits(), self.gap.clone(), before, wall);
         let adopted = opened.and_then(|mut disk| {
-            disk.adopt(memory.numbering(), memory.rows().cloned(), disk_done)?;
+            disk.adopt(memory.numbering(), memory.rows().cloned(), disk_done, wall)?;
             Ok(disk)
         });
         match adopted {

@@ -60,8 +60,13 @@ struct Waiting {
 impl Lane {
     /// Whether the window of a class takes another message.
     pub fn has_room(&self, class: Class) -> bool {
+        self.room(class) > 0
+    }
+
+    /// How many more messages the window of a class takes; the last of them may go beyond its bytes.
+    pub fn room(&self, class: Class) -> usize {
         let window = &self.windows[class as usize];
-        window.rows.len() < ROWS_MAX && window.bytes < BYTES_FULL
+        if window.bytes < BYTES_FULL { ROWS_MAX - window.rows.len() } else { 0 }
     }
 
     /// Adds the message that follows the last of its class. `late` says that it was not made just now.
@@ -95,6 +100,19 @@ impl Lane {
             window.pop();
         }
         window.done_through = window.done_through.max(id);
+    }
+
+    /// The store has given up the messages of a class after one id and up to another, and keeps those before them.
+    pub fn forget(&mut self, class: Class, after: u64, through: u64) {
+        let window = &mut self.windows[class as usize];
+        let start = window.rows.partition_point(|waiting| waiting.row.id <= after);
+        let end = window.rows.partition_point(|waiting| waiting.row.id <= through);
+        window.sent -= window.sent.clamp(start, end.max(start)) - start;
+        window.bytes -=
+            window.rows.drain(start..end.max(start)).map(|waiting| waiting.row.entry.body.len()).sum::<usize>();
+        if start == 0 {
+            window.done_through = window.done_through.max(through);
+        }
     }
 
     /// The class begins again behind this id, which may be an earlier one: what waits is put once more, under ids that no
@@ -304,6 +322,23 @@ mod tests {
         lane.skip_through(Class::Last, 10);
         assert_eq!((lane.is_empty(), lane.last_id(Class::Last)), (true, 10));
         lane.put(row(Class::Last, 11), false);
+    }
+
+    #[test]
+    fn what_lies_before_the_given_up_is_still_sent() {
+        let mut lane = online();
+        [1, 2, 101, 102, 103].into_iter().for_each(|id| lane.put(row(Class::Middle, id), false));
+        for _ in 0..4 {
+            lane.next_other().unwrap();
+        }
+        lane.forget(Class::Middle, 100, 102);
+        assert_eq!(sent(&mut lane), [(Key::Row(Class::Middle, 103), false)]);
+        assert_eq!(lane.done_through(Class::Middle), 0);
+        (1..=2).for_each(|id| lane.acknowledged(Key::Row(Class::Middle, id)));
+        assert_eq!(lane.done_through(Class::Middle), 2);
+        lane.acknowledged(Key::Row(Class::Middle, 103));
+        lane.forget(Class::Middle, 100, 200);
+        assert_eq!((lane.is_empty(), lane.done_through(Class::Middle)), (true, 200));
     }
 
     #[test]

@@ -141,12 +141,16 @@ impl Worker {
         }
         self.shared.numbered.fetch_add(committed.rows.len() as u64, Ordering::Relaxed);
         self.note_last(&committed.rows);
+        let elsewhere = self.keeper.elsewhere_through();
         let mut lane = self.shared.handover.lane();
         for class in Class::ALL {
-            let through = committed.given_up[class as usize];
+            let (through, filled) = (committed.given_up[class as usize], &mut self.filled[class as usize]);
             if through > 0 {
-                lane.skip_through(class, through);
-                self.filled[class as usize] = self.filled[class as usize].max(through);
+                lane.forget(class, elsewhere, through);
+                // What still waits elsewhere is put first.
+                if *filled >= self.keeper.begin(class) {
+                    *filled = (*filled).max(through);
+                }
             }
         }
         for row in committed.rows {
@@ -167,23 +171,17 @@ impl Worker {
         let mut put = false;
         for class in Class::ALL {
             let after = self.filled[class as usize];
-            if after >= self.keeper.last()[class as usize] || !self.shared.handover.lane().has_room(class) {
+            let room = self.shared.handover.lane().room(class);
+            if after >= self.keeper.last()[class as usize] || room == 0 {
                 continue;
             }
-            let chunk = self.keeper.read(class, after, READ_ROWS, READ_BYTES, self.filled);
+            let chunk = self.keeper.read(class, after, room.min(READ_ROWS), READ_BYTES, self.filled);
             chunk.losses.into_iter().for_each(|loss| self.keeper.tell(loss));
             more |= chunk.through > after;
             put |= !chunk.rows.is_empty();
             let mut lane = self.shared.handover.lane();
-            let mut through = chunk.through;
-            for row in chunk.rows {
-                if !lane.has_room(class) {
-                    through = lane.last_id(class);
-                    break;
-                }
-                lane.put(row, true);
-            }
-            self.filled[class as usize] = through;
+            chunk.rows.into_iter().for_each(|row| lane.put(row, true));
+            self.filled[class as usize] = chunk.through;
         }
         if put {
             self.shared.handover.ring_connection();
