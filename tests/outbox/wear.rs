@@ -84,6 +84,8 @@ fn flash_is_spared() {
     let (busy, payload, idle) = (number(busy), number(payload), number(idle.trim_end_matches(" idle")));
     println!("{payload} bytes of payload: {busy} written, {whole} with the log written back, {idle} in 3 s of silence");
     assert_eq!(idle, 0);
-    assert!(whole <= payload * 3, "{whole} bytes were written for {payload}");
+    // Some pages are written whatever is said, and weigh more in a few seconds.
+    let times = if payload < 1_000_000 { 4 } else { 3 };
+    assert!(whole <= payload * times, "{whole} bytes were written for {payload}");
     assert!(busy > payload, "the kernel does not count what this file system writes");
 }
