@@ -51,6 +51,7 @@ use super::{
     Delivery, Message, kept,
     outbox::{Handover, Outbox},
 };
+use crate::store::Note;
 
 /// How long a stop waits for the outbox to become empty.
 const OUTBOX_WITHIN: Duration = Duration::from_secs(1);
@@ -205,6 +206,12 @@ pub enum Refused {
     /// Nothing keeps messages here.
     #[error("the message for {0} has to be kept, and there is no outbox")]
     NotKept(String),
+    /// It is not to be kept, and was handed in with what is.
+    #[error("the message for {0} is not to be kept; publish it alone")]
+    NotToKeep(String),
+    /// More came than can be taken, and it is lost; a gap tells of the messages.
+    #[error("messages come faster than the outbox takes them; check the disk, or let rules say less")]
+    Overload,
     /// [`Publisher::stop`] was called.
     #[error("publishing has stopped")]
     Stopped,
@@ -275,6 +282,27 @@ impl Publisher {
         }
         self.shared.wake.notify_one();
         Ok(())
+    }
+
+    /// Hands over messages to keep, and notes, as [`Outbox::push_all`] does.
+    ///
+    /// # Errors
+    /// Where one of them can never be published or kept, or is no [`Delivery::Kept`], or there is no room; none is taken then.
+    pub fn publish_all(&self, messages: Vec<Message>, notes: Vec<Note>) -> Result<(), Refused> {
+        if self.shared.queue().is_finishing() {
+            return Err(Refused::Stopped);
+        }
+        let stray = messages.iter().find(|message| !matches!(message.delivery, Delivery::Kept { .. }));
+        if let Some(stray) = stray {
+            return Err(Refused::NotToKeep(stray.topic.clone()));
+        }
+        let Some(outbox) = &self.shared.outbox else {
+            let topic = messages.into_iter().next().map(|message| message.topic);
+            return Err(Refused::NotKept(topic.unwrap_or_default()));
+        };
+        let now = Timestamp::now();
+        let entries = messages.into_iter().map(|message| kept::entry(message, now)).collect();
+        if outbox.push_all(entries, notes)? { Ok(()) } else { Err(Refused::Overload) }
     }
 
     /// Whether the task that keeps the connection is at work: from the start to [`Publisher::stop`], unless it failed.

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Ordering,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     time::Duration,
@@ -14,17 +14,22 @@ use rusqlite::{Connection, config::DbConfig, params};
 use super::{
     Entry, Failure, GapMaker, Loss, Numbering, Pending, PerClass, Row, epoch,
     intake::{self, Intake},
+    notes::{self, Notes, Places},
     read::Names,
-    schema::{self, State, table},
-    wreck,
+    schema::{self, Series, State, table},
+    states::{self, States},
+    upgrade, wreck,
 };
 use crate::store::Class;
+
+/// The newest messages of retained topics take at most so much, and no more than an eighth of the file.
+pub(super) const STATES_BYTES_MAX: usize = 4 << 20;
 
 /// How much is kept, how long, and where the intake lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The database grows up to this, and has the room reserved from the start. The log and the intake beside it add up to
-    /// ten megabytes.
+    /// eleven megabytes.
     pub max_bytes: u64,
     /// What is older than this goes, acknowledged or not.
     pub max_age: Duration,
@@ -58,6 +63,15 @@ pub struct Disk {
     /// What was taken since the last commit.
     pub(super) batch: Vec<Pending>,
     pub(super) batch_bytes: usize,
+    /// The number of the last record of the intake that the batch has.
+    pub(super) batch_through: u64,
+    pub(super) states: States,
+    /// Topics whose state was put aside.
+    pub(super) aside: BTreeSet<i64>,
+    /// Where each note lies.
+    pub(super) notes: Places,
+    /// What was noted when the file was opened.
+    left: Notes,
     /// What is to be told with the next commit.
     pub(super) losses: Vec<Loss>,
     pub(super) age_looked_at: Timestamp,
@@ -84,6 +98,8 @@ pub struct Remains {
     pub epoch: u64,
     /// What was taken and not committed.
     pub batch: Vec<Pending>,
+    /// The newest message of each retained topic.
+    pub states: States,
     /// What was lost and not told.
     pub losses: Vec<Loss>,
 }
@@ -135,13 +151,19 @@ impl Disk {
 
     /// Goes on where the last process ended.
     fn go_on(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.batch = self.intake.replay(self.state.taken)?;
+        self.batch_through = self.state.taken + self.batch.len() as u64;
+        self.batch.iter().for_each(|pending| notes::apply(&mut self.left, pending.notes()));
         let noted = epoch::last(&self.path);
+        if noted > self.numbering.epoch && !self.batch.is_empty() {
+            // It was taken before the later numbering began.
+            self.commit(self.state.done, now)?;
+        }
         if noted > self.numbering.epoch {
             self.raise_epoch(epoch::after(noted, now))?;
         } else if noted < self.numbering.epoch {
             epoch::note(&self.path, self.numbering.epoch)?;
         }
-        self.batch = self.intake.replay(self.state.generation)?.into_iter().map(Pending::Entry).collect();
         Ok(())
     }
 
@@ -155,13 +177,13 @@ impl Disk {
     pub(super) fn renumber(&mut self, numbering: &Numbering) -> Result<(), Failure> {
         let transaction = self.db.unchecked_transaction()?;
         for (id, name) in self.names.all() {
-            schema::write_topic(&transaction, id, name, numbering.last_of(name) + 1)?;
+            schema::write_topic(&transaction, id, name, numbering.last_of(name) + 1, self.states.place(name))?;
         }
         // Numbers of series that this file does not know yet were given as well, even where nothing of them waits.
         let mut new = Vec::new();
         for name in numbering.next.keys().filter(|name| !self.ids.contains_key(*name)) {
             let id = 1 + i64::try_from(self.ids.len() + new.len()).expect("series are few");
-            schema::write_topic(&transaction, id, name, numbering.last_of(name) + 1)?;
+            schema::write_topic(&transaction, id, name, numbering.last_of(name) + 1, None)?;
             new.push((id, name.clone()));
         }
         let state = State { epoch: numbering.epoch, ..self.state.clone() };
@@ -186,27 +208,50 @@ impl Disk {
             *done = (*done).min(*last);
             transaction.execute(&format!("DELETE FROM {} WHERE id > ?", table(class)), params![*last])?;
         }
-        state.generation += 1;
+        // What the intake holds is in memory.
+        state.taken += self.intake.replay(state.taken)?.len() as u64;
         state.write(&transaction)?;
         transaction.commit()?;
+        self.intake.committed(state.taken);
+        self.states.retain(|row| row.id <= state.last[row.entry.class as usize]);
         self.state = state;
         schema::write_back(&self.db, "TRUNCATE")
     }
 
-    /// Takes a message; it survives the end of the process from now on, or `false` says that it does from the next commit.
+    /// Takes something; it survives the end of the process from now on, or `false` says that it does from the next commit.
     ///
     /// # Errors
     /// Where the disk fails; the message is kept in [`Remains::batch`].
     pub fn take(&mut self, pending: Pending) -> Result<bool, Failure> {
-        let Pending::Entry(entry) = &pending else {
-            self.batch.push(pending);
-            return Ok(true);
-        };
-        let fits = self.intake.has_room(entry);
-        let taken = if fits { self.intake.take(entry, self.state.generation) } else { Ok(()) };
-        self.batch_bytes += bytes_of(entry);
+        let number = self.intake.take(&pending).unwrap_or(0);
+        self.accept(pending, number)
+    }
+
+    /// As [`Disk::take`], for something that the intake has under this number already; 0: it does not.
+    ///
+    /// # Errors
+    /// As [`Disk::take`].
+    pub fn accept(&mut self, pending: Pending, number: u64) -> Result<bool, Failure> {
+        let safe = number > 0 || matches!(pending, Pending::Lost { .. });
+        self.batch_bytes += pending.bytes();
+        self.batch_through = self.batch_through.max(number);
         self.batch.push(pending);
-        taken.map(|()| fits)
+        self.intake.failure().filter(|_| !safe).map_or(Ok(safe), Err)
+    }
+
+    /// Where things are written before they are taken.
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    /// The newest message of each retained topic.
+    pub fn states(&self) -> &States {
+        &self.states
+    }
+
+    /// What was noted when the file was opened, in what the last process could not commit as well.
+    pub fn left(&self) -> &Notes {
+        &self.left
     }
 
     /// Whether there is something to commit: messages or losses.
@@ -243,30 +288,43 @@ impl Disk {
     /// is the later one. `done` is what was acknowledged meanwhile of that which is here. Where all together is too much, the
     /// oldest goes as in a commit, and the next one tells of it.
     ///
+    /// What the intake held comes before that, and notes of memory replace those that are here.
+    ///
     /// # Errors
-    /// Where the disk fails; nothing is changed then.
+    /// Where the disk fails; nothing of memory is here then.
     pub fn adopt(
         &mut self,
         numbering: &Numbering,
         rows: impl Iterator<Item = Row>,
+        notes: &Notes,
         done: PerClass<u64>,
         now: Timestamp,
     ) -> Result<(), Failure> {
+        if !self.batch.is_empty() {
+            self.commit(self.state.done, now)?;
+        }
         match numbering.epoch.cmp(&self.numbering.epoch) {
             Ordering::Greater => self.renumber(numbering)?,
             // It was begun here once before, or by somebody who did not know of it.
             Ordering::Equal => self.raise_epoch(numbering.epoch + 1)?,
             Ordering::Less => {}
         }
-        self.insert_adopted(rows, done, now)
+        self.insert_adopted(rows, notes, done, now)
     }
 
     /// Gives up the file, and says what is not safe on it.
     pub fn fail(self) -> Remains {
         // Nothing of a log that may be half-written goes anywhere before it was looked at again.
         let _ = self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-        Remains { last: self.state.last, epoch: self.numbering.epoch, batch: self.batch, losses: self.losses }
+        let Self { state, numbering, batch, states, losses, .. } = self;
+        Remains { last: state.last, epoch: numbering.epoch, batch, states, losses }
     }
+}
+
+/// Where what is taken lies until it is committed.
+fn intake_path(path: &Path, limits: &Limits) -> PathBuf {
+    let elsewhere = limits.intake.clone().filter(|path| path.parent().is_some_and(Path::is_dir));
+    elsewhere.unwrap_or_else(|| beside(path, "intake"))
 }
 
 /// Keeps other processes from an outbox.
@@ -290,8 +348,11 @@ pub(super) fn bytes_of(entry: &Entry) -> usize {
 struct Opened {
     db: Connection,
     state: State,
-    topics: Vec<(i64, String, u64)>,
+    topics: Vec<Series>,
     first: PerClass<u64>,
+    notes: (Places, Notes),
+    /// What an older version took and did not commit; then the file has its format still.
+    older: Option<Vec<Entry>>,
 }
 
 impl Opened {
@@ -310,7 +371,12 @@ impl Opened {
                 return Err(Failure::damaged("its state does not fit its messages"));
             }
         }
-        Ok(Self { db, state, topics, first })
+        let older = match schema::format(&db)? {
+            schema::FORMAT => None,
+            _ => Some(upgrade::taken(&intake_path(path, limits), state.born, state.taken)?),
+        };
+        let notes = if older.is_none() { notes::read(&db)? } else { Default::default() };
+        Ok(Self { db, state, topics, first, notes, older })
     }
 
     fn into_disk(
@@ -322,10 +388,22 @@ impl Opened {
         losses: Vec<Loss>,
         now: Timestamp,
     ) -> Result<Disk, Failure> {
-        let Self { db, state, topics, first } = self;
-        let elsewhere = limits.intake.clone().filter(|path| path.parent().is_some_and(Path::is_dir));
-        let intake = Intake::open(elsewhere.unwrap_or_else(|| beside(path, "intake")), state.born)?;
+        let Self { db, state, mut topics, first, notes: (places, left), older } = self;
+        let intake = Intake::open(intake_path(path, &limits), state.born)?;
+        if let Some(older) = older {
+            // In the half that the older version did not have; what has no room there goes over what was just read.
+            intake.begin(state.taken, 1);
+            for entry in older {
+                intake.take(&Pending::Entry(entry));
+            }
+            upgrade::database(&db, &mut topics)?;
+        }
+        intake.begin(state.taken, 0);
+        let bytes_max = STATES_BYTES_MAX.min(limits.max_bytes as usize / 8);
+        let (states, aside) = states::read(&db, &topics, bytes_max)?;
         Ok(Disk {
+            states,
+            aside: aside.into_iter().collect(),
             db,
             intake,
             _lock: lock,
@@ -334,11 +412,14 @@ impl Opened {
             gap,
             numbering: schema::numbering(&state, &topics),
             state,
-            ids: topics.iter().map(|(id, name, _)| (name.clone(), *id)).collect(),
-            names: Names::new(topics),
+            ids: topics.iter().map(|series| (series.name.clone(), series.id)).collect(),
+            names: Names::new(&topics),
             first,
             batch: Vec::new(),
             batch_bytes: 0,
+            batch_through: 0,
+            notes: places,
+            left,
             losses,
             age_looked_at: now,
         })

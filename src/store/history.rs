@@ -33,7 +33,7 @@ impl History {
     /// # Errors
     /// Where the file cannot be read.
     pub fn read_on(&mut self) -> Result<Vec<Row>, Failure> {
-        let names = Names::new(schema::read_topics(&self.db)?);
+        let names = Names::new(&schema::read_topics(&self.db)?);
         let mut rows: Vec<Row> = Vec::new();
         // A class that was not read to its end says nothing about what comes after; the others wait for it.
         let mut complete_to = i64::MAX;

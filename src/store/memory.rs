@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 
 use super::{
     Chunk, Class, Committed, GapMaker, Loss, Numbering, Pending, PerClass, Reason, Row,
-    disk::bytes_of,
+    disk::{STATES_BYTES_MAX, bytes_of},
+    notes::Notes,
     numbering::{Losses, least_first},
     series,
+    states::States,
 };
 
 /// Messages take at most so much.
@@ -21,6 +23,9 @@ pub struct Memory {
     bytes: usize,
     batch: Vec<Pending>,
     losses: Vec<Loss>,
+    /// What was noted here; an empty one says that the key is forgotten.
+    notes: Notes,
+    states: States,
 }
 
 impl Memory {
@@ -28,7 +33,18 @@ impl Memory {
     pub fn new(epoch: u64, gap: GapMaker) -> Self {
         let last = [epoch << 20; Class::ALL.len()];
         let (rows, batch, losses) = (Default::default(), Vec::new(), Vec::new());
-        Self { numbering: Numbering::new(epoch), gap, rows, last, bytes: 0, batch, losses }
+        let (numbering, notes, states) = (Numbering::new(epoch), Notes::new(), States::new(STATES_BYTES_MAX));
+        Self { numbering, gap, rows, last, bytes: 0, batch, losses, notes, states }
+    }
+
+    /// Knows the states of the disk that it stands in for.
+    pub fn inherit(&mut self, states: States) {
+        self.states = states;
+    }
+
+    /// The newest message of each retained topic.
+    pub fn states(&self) -> &States {
+        &self.states
     }
 
     /// Takes a message.
@@ -66,7 +82,10 @@ impl Memory {
     fn number(&mut self) -> Vec<Row> {
         let (losses, batch) = (std::mem::take(&mut self.losses), std::mem::take(&mut self.batch));
         let rows = self.numbering.number_all(&losses, &batch, &mut self.last, &self.gap);
+        let noted = batch.iter().flat_map(Pending::notes);
+        self.notes.extend(noted.map(|note| (note.key.clone(), note.body.clone())));
         for row in &rows {
+            self.states.learn(row);
             self.bytes += bytes_of(&row.entry);
             self.rows[row.entry.class as usize].push_back(row.clone());
         }
@@ -121,8 +140,17 @@ impl Memory {
         &self.numbering
     }
 
-    /// All that is not acknowledged, oldest first within a class.
+    /// What was noted here; an empty one says that the key is forgotten.
+    pub fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// All that is not acknowledged, and acknowledged states, oldest first within a class.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().flatten()
+        let front = |class: Class| self.rows[class as usize].front().map_or(u64::MAX, |row| row.id);
+        let acknowledged = |row: &&Row| (self.first()..front(row.entry.class)).contains(&row.id);
+        let mut rows: Vec<&Row> = self.states.iter().filter(acknowledged).chain(self.rows.iter().flatten()).collect();
+        rows.sort_by_key(|row| (row.entry.class, row.id));
+        rows.into_iter()
     }
 }

@@ -4,6 +4,9 @@
 //! - `disk.rs`: the file; `schema.rs` makes and opens it, `commit.rs` numbers and writes, `room.rs` gives up what is oldest,
 //!   `read.rs` reads, `wreck.rs` is for a file that is damaged.
 //! - `intake.rs`: what was taken between two commits, safe from the end of the process, not from that of the power.
+//! - `notes.rs`: what a part of the daemon must know after a restart, in the same commit as the messages that it led to.
+//! - `states.rs`: the newest message of every retained topic, which is not given up.
+//! - `upgrade.rs`: files of an older version.
 //! - `memory.rs`: the same without a disk; `numbering.rs`: who gets which number; `epoch.rs`: numberings rise for ever.
 //! - `history.rs`: what `andon events` reads while the daemon writes.
 //!
@@ -12,6 +15,8 @@
 //! - A number (epoch, seq) is given with the commit, and nobody sees it before the commit is on the disk: no power cut lets
 //!   another message have it.
 //! - What was accepted survives the end of the process at once, and a power cut once it is committed.
+//! - What was handed in together is taken, committed and brought back together, and in the order of its time: whatever ends
+//!   this process, notes are those of the last messages that are there.
 //! - Ids of a class follow each other without a hole. Messages leave from the front, in large ranges; acknowledgements only
 //!   move a cursor.
 //! - What is read is what was written, or it is told as a [`Loss`].
@@ -23,13 +28,16 @@ mod failure;
 pub mod history;
 mod intake;
 mod memory;
+mod notes;
 mod numbering;
 mod read;
 mod room;
 mod row;
 mod schema;
+mod states;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod wreck;
 
 use std::sync::Arc;
@@ -41,9 +49,12 @@ pub use self::{
     disk::{Before, Disk, Limits, Remains},
     epoch::without_database as epoch_without_database,
     failure::{Failure, FailureKind},
+    intake::Intake,
     memory::Memory,
+    notes::{Notes, left as notes_left},
     numbering::{Numbering, series},
     read::{Backlog, Chunk, Wanted},
+    states::{STATES_MAX, States},
 };
 
 /// How much a message matters: what is sent first, and what is given up last.
@@ -150,11 +161,32 @@ impl Reason {
 /// Makes the message that tells of a loss.
 pub type GapMaker = Arc<dyn Fn(&Loss) -> Entry + Send + Sync>;
 
+/// What a part of the daemon must know after a restart: the newest of a key replaces the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Whose it is: 1 to 200 bytes; at most [`NOTES_MAX`] keys.
+    pub key: String,
+    /// What is to be known: at most [`NOTE_BYTES_MAX`]; empty: the key is forgotten.
+    pub body: Bytes,
+}
+
+/// So many keys have a note at most.
+pub const NOTES_MAX: usize = 64;
+/// Longest note, in bytes.
+pub const NOTE_BYTES_MAX: usize = 512 * 1024;
+
 /// Something that was taken and has no number yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pending {
     /// A message.
     Entry(Entry),
+    /// Messages and notes that belong together: all of them outlive the process or the power, or none.
+    Group {
+        /// The messages; there may be none.
+        entries: Vec<Entry>,
+        /// The notes; there may be none.
+        notes: Vec<Note>,
+    },
     /// So many messages of a series that could not be taken: their numbers are spent, so that the hole shows.
     Lost {
         /// Their series.
@@ -162,6 +194,32 @@ pub enum Pending {
         /// How many.
         count: u64,
     },
+}
+
+impl Pending {
+    /// Its messages.
+    pub fn entries(&self) -> &[Entry] {
+        match self {
+            Self::Entry(entry) => std::slice::from_ref(entry),
+            Self::Group { entries, .. } => entries,
+            Self::Lost { .. } => &[],
+        }
+    }
+
+    /// Its notes.
+    pub fn notes(&self) -> &[Note] {
+        match self {
+            Self::Group { notes, .. } => notes,
+            Self::Entry(_) | Self::Lost { .. } => &[],
+        }
+    }
+
+    /// About what it takes in memory and on the disk.
+    pub fn bytes(&self) -> usize {
+        let entries = self.entries().iter().map(|entry| entry.body.len() + entry.topic.len() + 64);
+        let notes = self.notes().iter().map(|note| note.body.len() + note.key.len() + 64);
+        entries.chain(notes).sum()
+    }
 }
 
 /// What a commit did.

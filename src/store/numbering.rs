@@ -71,15 +71,13 @@ impl Numbering {
         let mut rows: Vec<Row> = losses.iter().map(|loss| self.number(gap(loss), last)).collect();
         rows.reserve(batch.len());
         for pending in batch {
-            let entry = match pending {
-                Pending::Entry(entry) => entry.clone(),
-                Pending::Lost { series, count } => {
-                    let from = self.spend(series, *count);
-                    let (topic, to) = (Some(series.clone()), from + count - 1);
-                    gap(&Loss { topic, epoch: self.epoch, from, to, reason: Reason::Overload })
-                }
-            };
-            rows.push(self.number(entry, last));
+            rows.extend(pending.entries().iter().map(|entry| self.number(entry.clone(), last)));
+            if let Pending::Lost { series, count } = pending {
+                let from = self.spend(series, *count);
+                let (topic, to) = (Some(series.clone()), from + count - 1);
+                let entry = gap(&Loss { topic, epoch: self.epoch, from, to, reason: Reason::Overload });
+                rows.push(self.number(entry, last));
+            }
         }
         rows
     }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params, types::ValueRef};
 use super::{
     Class, Disk, Entry, Failure, Loss, PerClass, Reason, Row,
     row::{self, Verdict},
-    schema::{self, table},
+    schema::{self, Series, table},
 };
 
 /// Series by the ids that stand for them in the tables.
@@ -17,8 +17,8 @@ use super::{
 pub(super) struct Names(HashMap<i64, String>);
 
 impl Names {
-    pub(super) fn new(topics: Vec<(i64, String, u64)>) -> Self {
-        Self(topics.into_iter().map(|(id, name, _next)| (id, name)).collect())
+    pub(super) fn new(series: &[Series]) -> Self {
+        Self(series.iter().map(|series| (series.id, series.name.clone())).collect())
     }
 
     pub(super) fn of(&self, id: i64) -> Option<&str> {
@@ -57,7 +57,7 @@ pub(super) struct Span {
     pub(super) bytes_max: usize,
 }
 
-const COLUMNS: &str = "id, topic, leaf, epoch, seq, flags, made_at, sums, body";
+pub(super) const COLUMNS: &str = "id, topic, leaf, epoch, seq, flags, made_at, sums, body";
 
 /// Reads messages.
 pub(super) fn read(db: &Connection, names: &Names, span: Span) -> Result<Chunk, Failure> {
@@ -198,7 +198,7 @@ impl Backlog {
     pub fn open(path: &Path, last: PerClass<u64>) -> Result<Self, Failure> {
         let db = schema::open_to_read(path)?;
         let state = schema::State::read(&db)?;
-        let names = Names::new(schema::read_topics(&db)?);
+        let names = Names::new(&schema::read_topics(&db)?);
         Ok(Self { db, names, done: state.done, last })
     }
 

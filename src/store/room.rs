@@ -1,14 +1,15 @@
 //! What is given up when the outbox is full or messages are old: from the front of a class, in large ranges; acknowledged
-//! ones first, the lowest class first. Others are told as losses.
+//! ones first, the lowest class first. Others are told as losses. The newest of a retained topic is put aside.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::{
-    Class, Disk, Failure, Loss, Pending, PerClass, Reason,
+    Class, Disk, Failure, Loss, Pending, PerClass, Reason, Row,
     disk::bytes_of,
     numbering::{Losses, least_first},
     schema::{PAGE_BYTES, State, table},
+    states,
 };
 
 /// Pages that are kept free beside those for messages: the inner ones, and the messages that tell of losses.
@@ -30,12 +31,15 @@ pub(super) struct Room {
     /// Messages up to this id were not acknowledged and are not there any more; 0 where there is none.
     pub(super) given_up: PerClass<u64>,
     pub(super) losses: Vec<Loss>,
+    /// Topics whose newest message was put aside.
+    pub(super) aside: Vec<i64>,
 }
 
 impl Disk {
     /// Gives up, within a transaction, what has to go so that the batch fits, and what is old.
     pub(super) fn make_room(&self, state: &mut State, spare_bytes: u64, now: Timestamp) -> Result<Room, Failure> {
-        let mut room = Room { first: self.first, given_up: [0; Class::ALL.len()], losses: Vec::new() };
+        let mut room =
+            Room { first: self.first, given_up: [0; Class::ALL.len()], losses: Vec::new(), aside: Vec::new() };
         if let Some(before) = self.oldest_allowed(now) {
             for class in Class::ALL {
                 let through = self.old_through(class, before)?;
@@ -132,6 +136,14 @@ impl Disk {
             room.given_up[class as usize] = through;
             *done = through;
         }
+        // It may still be told as lost: a newer one may take its place before it is sent.
+        let leaves = |row: &&Row| row.entry.class == class && (*first..=through).contains(&row.id);
+        for row in self.states.iter().filter(leaves) {
+            if let Some(topic) = self.ids.get(&row.entry.topic) {
+                states::put_aside(&self.db, *topic, row)?;
+                room.aside.push(*topic);
+            }
+        }
         let text = format!("DELETE FROM {} WHERE id <= ?", table(class));
         self.db.prepare_cached(&text)?.execute(params![through])?;
         *first = through + 1;
@@ -158,11 +170,11 @@ fn free_pages(db: &Connection) -> Result<u64, Failure> {
     Ok(most.saturating_sub(used) + free)
 }
 
-/// Pages that a message takes at the most.
+/// Pages that something takes at the most.
 fn pages_of(pending: &Pending) -> u64 {
-    match pending {
-        Pending::Lost { .. } => 1,
-        // A page may stay half empty before a message that does not fit into it any more.
-        Pending::Entry(entry) => (bytes_of(entry) as u64 * 2).div_ceil(PAGE_BYTES),
-    }
+    // A page may stay half empty before a message that does not fit into it any more, and each begins one.
+    let pages = |bytes: usize| (bytes as u64 * 2).div_ceil(PAGE_BYTES);
+    let entries: u64 = pending.entries().iter().map(|entry| pages(bytes_of(entry))).sum();
+    let notes: u64 = pending.notes().iter().map(|note| pages(note.body.len() + note.key.len() + 64)).sum();
+    (entries + notes).max(1)
 }

@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, DEFAULT_NAME, FileControl, OpenFlags, OptionalExtension, params};
 use rustix::fs::{FallocateFlags, fallocate};
 
-use super::{Class, Failure, FailureKind, Numbering, PerClass, disk::beside};
+use super::{Class, Failure, FailureKind, Numbering, PerClass, disk::beside, notes, states};
 
 /// A page of the file. Larger ones would be worn out by small commits, smaller ones hold too few messages.
 pub(super) const PAGE_BYTES: u64 = 8192;
@@ -22,7 +22,9 @@ const LOG_BYTES: u64 = 2 * LOG_PAGES as u64 * PAGE_BYTES;
 /// Marks the file as ours: "andn".
 const APPLICATION_ID: i32 = 0x616e_646e;
 /// Rises with what older versions could not read.
-const FORMAT: i32 = 1;
+pub(super) const FORMAT: i32 = 2;
+/// The oldest that is brought to this one.
+const FORMAT_OLDEST: i32 = 1;
 
 /// The state and the next number of every series lie on one page, for they change with every commit.
 const TABLES: &str = "CREATE TABLE ledger (id INTEGER PRIMARY KEY, name TEXT NOT NULL, next INTEGER NOT NULL, \
@@ -54,6 +56,8 @@ pub(super) fn create(path: &Path, epoch: u64) -> Result<(), Failure> {
     db.pragma_update(None, "application_id", APPLICATION_ID)?;
     db.pragma_update(None, "user_version", FORMAT)?;
     db.execute_batch(TABLES)?;
+    db.execute_batch(notes::TABLE)?;
+    db.execute_batch(states::TABLE)?;
     for class in Class::ALL {
         db.execute_batch(&format!(
             "CREATE TABLE {} (id INTEGER PRIMARY KEY, topic INTEGER NOT NULL, leaf TEXT, epoch INTEGER NOT NULL, \
@@ -117,13 +121,19 @@ pub(super) fn write_back(db: &Connection, how: &str) -> Result<(), Failure> {
     Ok(db.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_row| Ok(()))?)
 }
 
+/// Fails where the file is none of ours, or of a version that is not known.
 fn check_format(db: &Connection) -> Result<(), Failure> {
-    let ask = |what: &str| db.query_row(&format!("PRAGMA {what}"), [], |row| row.get::<_, i32>(0));
-    match (ask("application_id")?, ask("user_version")?) {
-        (APPLICATION_ID, FORMAT) => Ok(()),
+    let application: i32 = db.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    match (application, format(db)?) {
+        (APPLICATION_ID, FORMAT_OLDEST..=FORMAT) => Ok(()),
         (APPLICATION_ID, other) => Err(Failure::damaged(&format!("its format is {other}, not {FORMAT}"))),
         _ => Err(Failure::damaged("it is no outbox")),
     }
+}
+
+/// Which version wrote it.
+pub(super) fn format(db: &Connection) -> Result<i32, Failure> {
+    Ok(db.query_row("PRAGMA user_version", [], |row| row.get(0))?)
 }
 
 fn set(db: &Connection, name: &str, value: impl rusqlite::ToSql) -> Result<(), Failure> {
@@ -154,7 +164,8 @@ pub(super) struct State {
     /// The epoch in which this file was made.
     pub(super) born: u64,
     pub(super) epoch: u64,
-    pub(super) generation: u64,
+    /// All records of the intake up to this number are committed.
+    pub(super) taken: u64,
     /// Messages up to this id are acknowledged or given up.
     pub(super) done: PerClass<u64>,
     /// The id of the last message.
@@ -172,14 +183,14 @@ impl State {
             return Err(Failure::damaged("its state is not what was written"));
         }
         numbers.iter_mut().zip(chunks).for_each(|(number, bytes)| *number = u64::from_le_bytes(*bytes));
-        let [born, epoch, generation, d0, d1, d2, l0, l1, l2] = numbers;
-        Ok(Self { born, epoch, generation, done: [d0, d1, d2], last: [l0, l1, l2] })
+        let [born, epoch, taken, d0, d1, d2, l0, l1, l2] = numbers;
+        Ok(Self { born, epoch, taken, done: [d0, d1, d2], last: [l0, l1, l2] })
     }
 
     /// Writes it, as a part of a transaction.
     pub(super) fn write(&self, db: &Connection) -> Result<(), Failure> {
         let ([d0, d1, d2], [l0, l1, l2]) = (self.done, self.last);
-        let numbers: [u64; STATE_NUMBERS] = [self.born, self.epoch, self.generation, d0, d1, d2, l0, l1, l2];
+        let numbers: [u64; STATE_NUMBERS] = [self.born, self.epoch, self.taken, d0, d1, d2, l0, l1, l2];
         let bytes = numbers.map(u64::to_le_bytes).concat();
         let text = "UPDATE ledger SET state = ?, sum = ? WHERE id = 0";
         db.prepare_cached(text)?.execute(params![bytes, crc32fast::hash(&bytes)])?;
@@ -191,38 +202,64 @@ impl State {
 const STATE_NUMBERS: usize = 3 + 2 * Class::ALL.len();
 
 /// A series that has numbers in the current epoch, or had in an earlier one.
-pub(super) fn write_topic(db: &Connection, id: i64, name: &str, next: u64) -> Result<(), Failure> {
-    let text = "INSERT INTO ledger VALUES (?1, ?2, ?3, NULL, ?4) ON CONFLICT (id) DO UPDATE SET next = ?3, sum = ?4";
-    db.prepare_cached(text)?.execute(params![id, name, next, topic_sum(id, name, next)])?;
+#[derive(Clone, Debug)]
+pub(super) struct Series {
+    pub(super) id: i64,
+    pub(super) name: String,
+    /// The number that its next message gets.
+    pub(super) next: u64,
+    /// Where the newest message of a retained topic lies.
+    pub(super) newest: Option<(Class, u64)>,
+}
+
+/// Writes a series, as a part of a transaction.
+pub(super) fn write_topic(
+    db: &Connection,
+    id: i64,
+    name: &str,
+    next: u64,
+    newest: Option<(Class, u64)>,
+) -> Result<(), Failure> {
+    let newest = newest.map(|(class, id)| [&[class as u8][..], &id.to_le_bytes()].concat());
+    let text = "INSERT INTO ledger VALUES (?1, ?2, ?3, ?4, ?5) \
+                ON CONFLICT (id) DO UPDATE SET next = ?3, state = ?4, sum = ?5";
+    let sum = topic_sum(id, name, next, newest.as_deref());
+    db.prepare_cached(text)?.execute(params![id, name, next, newest, sum])?;
     Ok(())
 }
 
-/// Reads and checks all series: id, name, next number.
-pub(super) fn read_topics(db: &Connection) -> Result<Vec<(i64, String, u64)>, Failure> {
-    let mut statement = db.prepare("SELECT id, name, next, sum FROM ledger WHERE id > 0")?;
+/// Reads and checks all series.
+pub(super) fn read_topics(db: &Connection) -> Result<Vec<Series>, Failure> {
+    let mut statement = db.prepare("SELECT id, name, next, state, sum FROM ledger WHERE id > 0")?;
     let mut rows = statement.query([])?;
     let mut topics = Vec::new();
     while let Some(row) = rows.next()? {
         let (id, name, next): (i64, String, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        if topic_sum(id, &name, next) != row.get::<_, u32>(3)? {
+        let newest: Option<Vec<u8>> = row.get(3)?;
+        if topic_sum(id, &name, next, newest.as_deref()) != row.get::<_, u32>(4)? {
             return Err(Failure::damaged("its list of topics is not what was written"));
         }
-        topics.push((id, name, next));
+        let newest = newest.and_then(|bytes| {
+            let (class, id) = bytes.split_first()?;
+            Some((*Class::ALL.get(usize::from(*class))?, u64::from_le_bytes(*id.first_chunk()?)))
+        });
+        topics.push(Series { id, name, next, newest });
     }
     Ok(topics)
 }
 
-fn topic_sum(id: i64, name: &str, next: u64) -> u32 {
+fn topic_sum(id: i64, name: &str, next: u64, newest: Option<&[u8]>) -> u32 {
     let mut sum = crc32fast::Hasher::new();
     sum.update(&id.to_le_bytes());
     sum.update(&next.to_le_bytes());
     sum.update(name.as_bytes());
+    sum.update(newest.unwrap_or_default());
     sum.finalize()
 }
 
 /// The numbering of a state and its topics.
-pub(super) fn numbering(state: &State, topics: &[(i64, String, u64)]) -> Numbering {
-    let next = topics.iter().map(|(_, name, next)| (name.clone(), *next)).collect();
+pub(super) fn numbering(state: &State, topics: &[Series]) -> Numbering {
+    let next = topics.iter().map(|series| (series.name.clone(), series.next)).collect();
     Numbering { epoch: state.epoch, next }
 }
 

@@ -194,7 +194,7 @@ fn what_was_numbered_in_memory_goes_behind_what_is_on_the_disk() {
     assert_eq!(memory.commit([0; 3]).rows[0].seq, 1);
     let mut disk = Disk::open(&path, LIMITS, gap(), Before::Certain(remains.last), now()).unwrap();
     assert!(!disk.has_batch(), "what the intake held is in memory");
-    disk.adopt(memory.numbering(), memory.rows().cloned(), [0; 3], now()).unwrap();
+    disk.adopt(memory.numbering(), memory.rows().cloned(), memory.notes(), [0; 3], now()).unwrap();
     let rows = disk.read(Class::Middle, 0, 10, 1000).unwrap().rows;
     assert_eq!(told(&rows), [("a", 1, 1, "1".to_owned()), ("a", 2, 1, "2".to_owned())]);
     assert_eq!((rows[0].epoch, rows[1].epoch), (remains.epoch, remains.epoch + 5));
@@ -213,7 +213,7 @@ fn numbers_that_memory_gave_are_spent_even_where_all_was_acknowledged() {
     memory.commit([0; 3]);
     memory.commit(memory.last());
     let mut disk = Disk::open(&path, LIMITS, gap(), Before::Certain(remains.last), now()).unwrap();
-    disk.adopt(memory.numbering(), memory.rows().cloned(), [0; 3], now()).unwrap();
+    disk.adopt(memory.numbering(), memory.rows().cloned(), memory.notes(), [0; 3], now()).unwrap();
     drop(disk);
     let mut disk = open(&path);
     assert_eq!(disk.numbering().epoch, epoch);
@@ -239,7 +239,7 @@ fn a_full_file_makes_room_for_what_memory_has() {
     });
     memory.commit([0; 3]);
     let mut disk = Disk::open(&path, LIMITS, gap(), Before::Certain(remains.last), now()).unwrap();
-    disk.adopt(memory.numbering(), memory.rows().cloned(), last, now()).unwrap();
+    disk.adopt(memory.numbering(), memory.rows().cloned(), memory.notes(), last, now()).unwrap();
     let waiting = disk.read(Class::Middle, disk.done()[1], 1000, usize::MAX).unwrap().rows;
     assert_eq!((waiting.len(), waiting[0].seq, waiting[499].seq), (500, 1, 500));
     assert!(!disk.has_batch(), "only what was acknowledged had to go");
@@ -264,4 +264,76 @@ fn memory_is_bounded_and_tells_what_is_lost() {
     assert_eq!(kept.rows[0].id, given_up + 1);
     memory.commit(memory.last());
     assert_eq!(memory.rows().count(), 0);
+}
+
+/// The schema of format 1, with three messages of a topic that is retained, and what an intake of that time held.
+fn of_format_1(path: &Path) {
+    let db = rusqlite::Connection::open(path).unwrap();
+    let entry_columns = "(id INTEGER PRIMARY KEY, topic INTEGER NOT NULL, leaf TEXT, epoch INTEGER NOT NULL, \
+                         seq INTEGER NOT NULL, flags INTEGER NOT NULL, made_at INTEGER NOT NULL, sums INTEGER NOT NULL, \
+                         body BLOB NOT NULL) STRICT";
+    db.execute_batch(&format!(
+        "PRAGMA page_size = 8192; PRAGMA application_id = 1634624622; PRAGMA user_version = 1; \
+         CREATE TABLE ledger (id INTEGER PRIMARY KEY, name TEXT NOT NULL, next INTEGER NOT NULL, state BLOB, \
+         sum INTEGER NOT NULL) STRICT; CREATE TABLE entry_first {entry_columns}; CREATE TABLE entry_middle {entry_columns}; \
+         CREATE TABLE entry_last {entry_columns};"
+    ))
+    .unwrap();
+    // Born, epoch, generation, and of each class how far it is done and its last id.
+    let state = [500_u64, 500, 9, 0, 2, 0, 0, 3, 0].map(u64::to_le_bytes).concat();
+    let text = "INSERT INTO ledger VALUES (0, '', 0, ?, ?)";
+    db.execute(text, rusqlite::params![state, crc32fast::hash(&state)]).unwrap();
+    let mut sum = crc32fast::Hasher::new();
+    [&1_i64.to_le_bytes()[..], &4_u64.to_le_bytes(), b"box/a"].iter().for_each(|part| sum.update(part));
+    db.execute("INSERT INTO ledger VALUES (1, 'box/a', 4, NULL, ?)", [sum.finalize()]).unwrap();
+    for seq in 1..=3 {
+        let entry = Entry { retain: true, ..entry(Class::Middle, "box/a", &format!("{{\"n\":{seq}}}")) };
+        let row = Row { id: seq, epoch: 500, seq, entry };
+        let values =
+            rusqlite::params![seq, seq, row.entry.made_at.as_microsecond(), row::sums(&row), &row.entry.body[..]];
+        db.execute("INSERT INTO entry_middle VALUES (?, 1, NULL, 500, ?, 3, ?, ?, ?)", values).unwrap();
+    }
+    db.pragma_update_and_check(None, "journal_mode", "wal", |_row| Ok(())).unwrap();
+    let mut intake = Vec::new();
+    for (generation, body) in [(9_u64, "{\"n\":4}"), (9, "{\"n\":5}"), (8, "{\"n\":0}")] {
+        let topic = "box/a";
+        let mut record = vec![Class::Middle as u8, 3];
+        record.extend((topic.len() as u16).to_le_bytes());
+        record.extend(now().as_microsecond().to_le_bytes());
+        record.extend(topic.as_bytes().iter().chain(body.as_bytes()));
+        let mut sum = crc32fast::Hasher::new();
+        let length = record.len() as u32;
+        [&500_u64.to_le_bytes()[..], &generation.to_le_bytes(), &length.to_le_bytes(), &record]
+            .iter()
+            .for_each(|part| sum.update(part));
+        intake.extend(generation.to_le_bytes());
+        intake.extend([length, sum.finalize()].iter().flat_map(|number| number.to_le_bytes()));
+        intake.extend(record);
+    }
+    intake.resize(1 << 20, 0);
+    std::fs::write(path.with_extension("intake"), intake).unwrap();
+}
+
+#[test]
+fn a_file_of_format_1_goes_on_with_all_that_it_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.db");
+    of_format_1(&path);
+    assert_eq!(history::History::open(&path).unwrap().read_on().unwrap().len(), 3, "it is read as it is");
+    let disk = open(&path);
+    assert!(!path.with_extension("db.damaged").exists());
+    assert_eq!((disk.done(), disk.last(), disk.numbering().epoch), ([0, 2, 0], [0, 3, 0], 500));
+    assert_eq!(disk.states().iter().map(|row| (row.id, row.seq)).collect::<Vec<_>>(), [(3, 3)]);
+    // Cut off before the first commit, and once more after it.
+    drop(disk);
+    let mut disk = open(&path);
+    let rows = commit(&mut disk).rows;
+    assert_eq!(told(&rows), [("box/a", 4, 4, "{\"n\":4}".into()), ("box/a", 5, 5, "{\"n\":5}".into())]);
+    let notes = vec![Note { key: "in".into(), body: "7".into() }];
+    disk.take(Pending::Group { entries: vec![entry(Class::Middle, "box/a", "{\"n\":6}")], notes }).unwrap();
+    drop(disk);
+    let mut disk = open(&path);
+    assert_eq!(disk.left().get("in").map(|body| &body[..]), Some(&b"7"[..]));
+    assert_eq!(told(&commit(&mut disk).rows), [("box/a", 6, 6, "{\"n\":6}".into())]);
+    assert_eq!(disk.states().iter().map(|row| row.seq).collect::<Vec<_>>(), [5], "the last one was not retained");
 }

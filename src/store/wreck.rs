@@ -49,9 +49,12 @@ fn examine(path: &Path) -> Wreck {
         Ok::<_, Failure>((state.epoch, schema::read_topics(&db)?))
     };
     let (epoch, topics) = read().unwrap_or_default();
-    let told = topics.into_iter().filter(|(_, _, next)| *next > 1);
+    let told = topics.into_iter().filter(|series| series.next > 1);
     let mut losses: Vec<Loss> = told
-        .map(|(_, name, next)| Loss { topic: Some(name), epoch, from: 1, to: next - 1, reason: Reason::Damaged })
+        .map(|series| {
+            let (topic, to) = (Some(series.name), series.next - 1);
+            Loss { topic, epoch, from: 1, to, reason: Reason::Damaged }
+        })
         .collect();
     if losses.is_empty() {
         losses.push(Loss { topic: None, epoch, from: 0, to: 0, reason: Reason::Damaged });

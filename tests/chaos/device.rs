@@ -10,6 +10,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -19,7 +20,8 @@ use andon::{
         Delivery, Message,
         clock::Reading,
         command::Verb,
-        commands, kept,
+        commands::{self, NoRules},
+        kept,
         mqtt::{self, Client, Link, Publisher},
         outbox::{self, Handover, Outbox},
         wire::{DeviceState, Wire},
@@ -132,14 +134,14 @@ fn a_process_of_its_own() {
     log_line(&folder, "a new life");
     let runtime = tokio_runtime();
     let wire = Wire::new("andon", "box", false).unwrap();
-    let handover = std::sync::Arc::new(Handover::default());
+    let handover = Arc::new(Handover::default());
     let settings = outbox::Settings { sync: SYNC, ..outbox::Settings::new(folder.join("outbox.db")) };
     let outbox = Outbox::start(settings, handover, kept::gaps(wire.clone())).unwrap();
     let (host, port) = broker.rsplit_once(':').unwrap();
     let will = wire.clone();
     let client = Client {
         outbox: Some(outbox.clone()),
-        subscription: commands::subscription(&wire, &Verb::ALL, &outbox),
+        subscription: commands::subscription(&wire, &Verb::ALL, &outbox, Arc::new(NoRules), None),
         ..Client::with_will(move || will.will(&Reading::now()))
     };
     let settings = mqtt::Settings::new(host, port.parse().unwrap(), "andon-box");

@@ -89,12 +89,14 @@ impl Listener {
     /// Waits until it has heard all of these.
     #[track_caller]
     pub fn wait_for(&self, things: &[u64], within: Duration) {
-        let wanted: BTreeSet<u64> = things.iter().copied().collect();
-        let missing = || {
-            let heard: BTreeSet<u64> = self.heard.lock().unwrap().things.iter().copied().collect();
-            wanted.difference(&heard).count()
-        };
-        wait_until(within, || format!("{} of {} things are missing", missing(), wanted.len()), || missing() == 0);
+        let missing = || self.missing(things);
+        wait_until(within, || format!("{} of {} things are missing", missing(), things.len()), || missing() == 0);
+    }
+
+    /// How many of these it has not heard.
+    pub fn missing(&self, things: &[u64]) -> usize {
+        let heard: BTreeSet<u64> = self.heard.lock().unwrap().things.iter().copied().collect();
+        things.iter().filter(|thing| !heard.contains(thing)).count()
     }
 
     /// Ends it; gives the exit code and what it has printed.

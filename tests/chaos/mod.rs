@@ -9,6 +9,7 @@ mod brokers;
 mod device;
 mod device_killed;
 mod listener;
+mod retained;
 mod whole;
 
 use std::{

@@ -11,8 +11,9 @@ use std::{
 
 use andon::{
     publish::outbox::{Handover, Outbox, Settings},
-    store::Class,
+    store::{Class, Note},
 };
+use bytes::Bytes;
 
 use super::{
     shim::{self, asked, child, child_folder},
@@ -83,7 +84,9 @@ fn run(folder: &Path, at: u64, errno: i32, count: u64) -> bool {
             4 => (Class::Last, format!("s/{n}")),
             other => (Class::Middle, ["a", "b"][other as usize % 2].to_owned()),
         };
-        outbox.push(entry(class, &topic, format!("{{\"n\":{n}}}"))).unwrap();
+        let message = entry(class, &topic, format!("{{\"n\":{n}}}"));
+        let note = Note { key: "n".to_owned(), body: Bytes::from(n.to_string()) };
+        outbox.push_all(vec![message], vec![note]).unwrap();
         thread::sleep(Duration::from_millis(1));
         sent.extend(drain(&handover, n % 3 != 0));
     }
@@ -101,13 +104,20 @@ fn run(folder: &Path, at: u64, errno: i32, count: u64) -> bool {
     } else {
         wait(&case, &outbox, || outbox.trouble().is_none());
     }
+    // Without a disk notes live as long as the process.
+    let kept = outbox.trouble().is_none();
     assert!(outbox.stop(PATIENCE), "{case}");
+    let kept = kept && outbox.trouble().is_none();
     // Another process, and the disk is well: numbers that were given mean what they meant.
     let failed = called(folder, at + 1);
     arm(folder, -1, 0, 0);
     let handover = Arc::new(Handover::default());
     handover.lane().connected();
     let outbox = Outbox::start(settings, Arc::clone(&handover), gap).unwrap();
+    if kept {
+        let note = outbox.note("n").map(|body| String::from_utf8(body.to_vec()).unwrap());
+        assert_eq!(note, Some((MESSAGES - 1).to_string()), "{case}");
+    }
     outbox.push(entry(Class::Middle, "a", "{\"n\":1000}".to_owned())).unwrap();
     wait(&case, &outbox, || {
         sent.extend(drain(&handover, true));

@@ -3,8 +3,10 @@
 mod damage;
 mod events;
 mod faults;
+mod notes;
 mod power_cut;
-mod shim;
+pub(crate) mod shim;
+mod states;
 mod thread;
 mod trace;
 mod wear;

@@ -14,7 +14,7 @@ use std::{
 
 use andon::{
     random::Rng,
-    store::{Before, Class, Committed, Disk, Entry, GapMaker, Limits, Pending, PerClass, Row},
+    store::{Before, Class, Committed, Disk, Entry, GapMaker, Limits, Note, Pending, PerClass, Row},
 };
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -71,10 +71,12 @@ fn scenario() {
     let mut disk = open(&folder);
     let mut n = 0;
     for round in 0..200 {
-        for _ in 0..rng.between(1, 8) {
-            n += 1;
-            disk.take(Pending::Entry(message(n))).unwrap();
-            mark(&format!("taken {n}"));
+        for _ in 0..rng.between(1, 5) {
+            let begin = n;
+            n += rng.between(1, 3) as u64;
+            let notes = vec![Note { key: "n".to_owned(), body: Bytes::from(format!("{n:0300}")) }];
+            disk.take(Pending::Group { entries: (begin + 1..=n).map(message).collect(), notes }).unwrap();
+            (begin + 1..=n).for_each(|n| mark(&format!("taken {n}")));
         }
         let (old, last) = (disk.done(), disk.last());
         // Nothing is acknowledged at first, so that what waits has to be given up.
@@ -84,6 +86,7 @@ fn scenario() {
         });
         mark(&format!("begin {} {} {}", done[0], done[1], done[2]));
         mark(&told(&disk.commit(done, now()).unwrap()));
+        disk.write_back().unwrap();
         if rng.chance(4) {
             drop(disk);
             disk = open(&folder);
@@ -228,6 +231,7 @@ pub fn restore(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
 
 fn check(folder: &Path, promised: &Promised, known: &Known, process_only: bool, case: &str) {
     let mut disk = open(folder);
+    let note = disk.left().get("n").map_or(0, |body| str::from_utf8(body).unwrap().parse().unwrap());
     assert!(!folder.join("outbox.db.damaged").exists(), "{case}: the file counts as damaged");
     let epoch = disk.numbering().epoch;
     let mut found = BTreeSet::new();
@@ -250,6 +254,11 @@ fn check(folder: &Path, promised: &Promised, known: &Known, process_only: bool, 
     }
     let replayed = disk.commit([0; 3], now()).unwrap().rows;
     found.extend(replayed.iter().map(|row| crc32fast::hash(&row.entry.body)));
+    // The note is that of the last group of which anything is there, and all before it is there or was.
+    for n in 1..note + 50 {
+        let is_found = found.contains(&crc32fast::hash(&message(n).body));
+        assert_eq!(is_found, n <= note, "{case}: message {n}, and the note is that of {note}");
+    }
     if process_only {
         for n in &promised.taken {
             let sum = crc32fast::hash(&message(*n).body);

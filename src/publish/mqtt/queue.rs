@@ -16,7 +16,7 @@ use crate::publish::outbox::lane::{Key, Lane};
 const LIVE_COUNT_MAX: usize = 256;
 /// and at most so many bytes on the wire. Beyond either the oldest is dropped and counted.
 const LIVE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Topics with a state: the device, its cameras. Beyond that a new topic is refused, since something is wrong.
+/// Topics with a state: the device, its cameras, what Home Assistant is told of them. Beyond that a new topic is refused, since something is wrong.
 const STATES_MAX: usize = 1024;
 
 /// By what an acknowledgement is recognised.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::Settings;
+use super::{Settings, inbox::Numbered};
 use crate::store::{
-    self, Backlog, Before, Chunk, Class, Committed, Disk, Failure, FailureKind, GapMaker, Loss, Memory, Numbering,
-    Pending, PerClass, Wanted,
+    self, Backlog, Before, Chunk, Class, Committed, Disk, Failure, FailureKind, GapMaker, Intake, Loss, Memory, Notes,
+    Numbering, PerClass, States, Wanted,
 };
 
 /// The disk is tried again at least so often.
@@ -27,6 +27,8 @@ pub(super) struct Keeper {
     place: Place,
     retry_after: Duration,
     trouble: Option<String>,
+    /// What an earlier process noted.
+    left: Notes,
 }
 
 enum Place {
@@ -46,6 +48,17 @@ struct Waiting {
     damaged: bool,
 }
 
+/// When what was taken is to be committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// As anything: the end of the process does not cost it.
+    Safe,
+    /// Soon: the end of the process would cost it.
+    Unsafe,
+    /// Before anything else is taken.
+    Crowded,
+}
+
 /// Where the windows of the lane begin again, after the place has changed.
 pub(super) type Restart = Option<PerClass<u64>>;
 
@@ -56,19 +69,27 @@ impl Keeper {
         let Some(settings) = settings else {
             let epoch = u64::try_from(now.as_millisecond()).unwrap_or(0) + 1;
             let place = Place::Memory { memory: Memory::new(epoch, gap.clone()), waiting: None, retry_at: None };
-            return Self { settings: None, gap, place, retry_after: Duration::ZERO, trouble: None };
+            let (retry_after, trouble, left) = (Duration::ZERO, None, Notes::new());
+            return Self { settings: None, gap, place, retry_after, trouble, left };
         };
         let retry_after = settings.retry_after;
         let opened = Disk::open(&settings.path, settings.limits(), gap.clone(), Before::Unknown, now);
+        let mut left = Notes::new();
         let (place, failure) = match opened {
-            Ok(disk) => (Place::Disk { disk, since: Instant::now() }, None),
+            Ok(disk) => {
+                left.clone_from(disk.left());
+                (Place::Disk { disk, since: Instant::now() }, None)
+            }
             Err(failure) => {
+                if failure.kind != FailureKind::Busy {
+                    left = store::notes_left(&settings.path);
+                }
                 let epoch = store::epoch_without_database(&settings.path, 0, now);
                 let memory = Memory::new(epoch, gap.clone());
                 (Place::Memory { memory, waiting: None, retry_at: Some(Instant::now() + retry_after) }, Some(failure))
             }
         };
-        let mut keeper = Self { settings: Some(settings), gap, place, retry_after, trouble: None };
+        let mut keeper = Self { settings: Some(settings), gap, place, retry_after, trouble: None, left };
         if let Some(failure) = failure {
             keeper.complain(&failure);
         }
@@ -112,6 +133,14 @@ impl Keeper {
         }
     }
 
+    /// The newest message of each retained topic.
+    pub(super) fn states(&self) -> &States {
+        match &self.place {
+            Place::Disk { disk, .. } => disk.states(),
+            Place::Memory { memory, .. } => memory.states(),
+        }
+    }
+
     /// Which numbers were given.
     pub(super) fn numbering(&self) -> &Numbering {
         match &self.place {
@@ -128,19 +157,34 @@ impl Keeper {
         }
     }
 
-    /// Takes a message. `false`: it should be committed at once.
-    pub(super) fn take(&mut self, pending: Pending, lane: PerClass<u64>) -> bool {
+    /// What an earlier process noted.
+    pub(super) fn left(&self) -> &Notes {
+        &self.left
+    }
+
+    /// Where things are written before they are taken; `None` while memory stands in.
+    pub(super) fn intake(&self) -> Option<&Intake> {
+        match &self.place {
+            Place::Disk { disk, .. } => Some(disk.intake()),
+            Place::Memory { .. } => None,
+        }
+    }
+
+    /// Takes something that the intake has under this number, or not where that is 0.
+    pub(super) fn take(&mut self, (number, pending): Numbered, lane: PerClass<u64>) -> Taken {
         match &mut self.place {
-            Place::Disk { disk, .. } => match disk.take(pending) {
-                Ok(safe) => safe && !disk.is_crowded(),
+            Place::Disk { disk, .. } => match disk.accept(pending, number) {
+                Ok(_) if disk.is_crowded() => Taken::Crowded,
+                Ok(true) => Taken::Safe,
+                Ok(false) => Taken::Unsafe,
                 Err(failure) => {
                     self.fall(&failure, lane);
-                    false
+                    Taken::Crowded
                 }
             },
             Place::Memory { memory, .. } => {
                 memory.take(pending);
-                true
+                Taken::Safe
             }
         }
     }
@@ -165,6 +209,15 @@ impl Keeper {
             Place::Memory { memory, .. } => memory.commit(done),
             // It has just fallen.
             Place::Disk { .. } => Committed::default(),
+        }
+    }
+
+    /// Does what a commit leaves to do on the disk; nobody waits for it. `lane` is how far the lane was filled.
+    pub(super) fn write_back(&mut self, lane: PerClass<u64>) {
+        if let Place::Disk { disk, .. } = &mut self.place
+            && let Err(failure) = disk.write_back()
+        {
+            self.fall(&failure, lane);
         }
     }
 
@@ -229,7 +282,7 @@ impl Keeper {
         let wall = Timestamp::now();
         let opened = Disk::open(&settings.path, settings.limits(), self.gap.clone(), before, wall);
         let adopted = opened.and_then(|mut disk| {
-            disk.adopt(memory.numbering(), memory.rows().cloned(), disk_done, wall)?;
+            disk.adopt(memory.numbering(), memory.rows().cloned(), memory.notes(), disk_done, wall)?;
             Ok(disk)
         });
         match adopted {
@@ -275,6 +328,7 @@ impl Keeper {
         let remains = disk.fail();
         let epoch = store::epoch_without_database(&settings.path, remains.epoch, Timestamp::now());
         let mut memory = Memory::new(epoch, self.gap.clone());
+        memory.inherit(remains.states);
         remains.losses.into_iter().for_each(|loss| memory.tell(loss));
         remains.batch.into_iter().for_each(|pending| memory.take(pending));
         let backlog = Backlog::open(&settings.path, remains.last)

@@ -25,7 +25,7 @@ const AGAIN_ROWS_MAX: usize = 64;
 pub enum Key {
     /// The message of this class and id.
     Row(Class, u64),
-    /// A message that was asked for again: nobody waits for it.
+    /// A message that was asked for again, or a state: nobody waits for it.
     Again,
 }
 
@@ -35,6 +35,10 @@ pub struct Lane {
     online: bool,
     windows: [Window; Class::ALL.len()],
     again: VecDeque<Row>,
+    /// States that the broker may have forgotten; bounded by their topics.
+    states: VecDeque<Row>,
+    /// How many connections there were.
+    connections: u64,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +79,8 @@ impl Lane {
     /// Where its id does not follow.
     pub fn put(&mut self, row: Row, late: bool) {
         let late = late || !self.online;
+        // What comes makes the state of its topic an old one.
+        self.states.retain(|state| state.entry.topic != row.entry.topic);
         let window = &mut self.windows[row.entry.class as usize];
         let last = window.rows.back().map_or(window.done_through, |waiting| waiting.row.id);
         assert!(row.id > last, "ids of a class rise: {} after {last}", row.id);
@@ -118,12 +124,13 @@ impl Lane {
     /// The class begins again behind this id, which may be an earlier one: what waits is put once more, under ids that no
     /// message on the wire has.
     pub fn restart(&mut self, class: Class, id: u64) {
+        self.states.clear();
         self.windows[class as usize] = Window { done_through: id, ..Window::default() };
     }
 
     /// Whether nothing waits, on the wire included.
     pub fn is_empty(&self) -> bool {
-        self.again.is_empty() && self.windows.iter().all(|window| window.rows.is_empty())
+        self.again.is_empty() && self.states.is_empty() && self.windows.iter().all(|window| window.rows.is_empty())
     }
 
     /// Whether another message may be asked for again.
@@ -138,18 +145,36 @@ impl Lane {
         }
     }
 
+    /// How many connections there were, and whether one stands.
+    pub fn connections(&self) -> (u64, bool) {
+        (self.connections, self.online)
+    }
+
+    /// Sends the newest message of a retained topic once more, ahead of events, unless it waits or was just sent anyway. It
+    /// goes behind whatever of its topic was put before, and not at all where a newer one is put before it is sent.
+    pub fn put_state(&mut self, row: &Row) {
+        if self.online && row.id <= self.windows[row.entry.class as usize].done_through {
+            self.states.retain(|state| state.entry.topic != row.entry.topic);
+            self.states.push_back(row.clone());
+        }
+    }
+
     /// A connection stands: what was not acknowledged is to be sent.
     pub fn connected(&mut self) {
         self.online = true;
+        self.connections += 1;
     }
 
     /// The connection is lost.
     pub fn disconnected(&mut self) {
         self.online = false;
         self.again.clear();
+        self.states.clear();
         for window in &mut self.windows {
             for waiting in window.rows.iter_mut().take(window.sent) {
                 waiting.unconfirmed = !waiting.acknowledged;
+                // An older one of its topic may come again before it, and must not be the last word.
+                waiting.acknowledged &= !waiting.row.entry.retain;
             }
             for waiting in &mut window.rows {
                 waiting.late = true;
@@ -165,7 +190,7 @@ impl Lane {
 
     /// The next of all others, as [`Lane::next_first`].
     pub fn next_other(&mut self) -> Option<(Outgoing, bool, Key)> {
-        if let Some(row) = self.again.pop_front() {
+        if let Some(row) = self.states.pop_front().or_else(|| self.again.pop_front()) {
             return Some((on_the_wire(&row, true), false, Key::Again));
         }
         self.next_of(Class::Middle).or_else(|| self.next_of(Class::Last))

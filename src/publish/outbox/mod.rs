@@ -26,13 +26,21 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use jiff::Timestamp;
+
 pub use self::{
     handover::Handover,
     resend::{Again, Resent},
 };
-use self::{inbox::Inbox, keeper::Keeper, resend::Requests, worker::Worker};
+use self::{
+    inbox::{Inbox, Pushed},
+    keeper::Keeper,
+    resend::Requests,
+    worker::Worker,
+};
 use super::mqtt::Invalid;
-use crate::store::{Entry, GapMaker, Limits, Loss};
+use crate::store::{Class, Entry, GapMaker, Limits, Loss, NOTE_BYTES_MAX, NOTES_MAX, Note, Notes, Pending};
 
 /// Where messages are kept, how many, and how safe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +77,11 @@ impl Settings {
     }
 }
 
+/// Longest key of a note.
+const NOTE_KEY_BYTES_MAX: usize = 200;
+/// So long the start waits for the file to be opened.
+const OPEN_WITHIN: Duration = Duration::from_secs(2);
+
 /// So many topics are named by [`Outbox::last_seqs`] at most.
 const LAST_SEQS_MAX: usize = 256;
 
@@ -86,7 +99,7 @@ pub struct Outbox {
 pub struct Counters {
     /// Messages handed in.
     pub pushed: u64,
-    /// Of these, how many the end of the process does not cost any more; the others the thread is about to take.
+    /// Of these, the first so many the end of the process does not cost any more; the others the thread is about to take.
     pub taken: u64,
     /// Of those handed in, how many were lost at once because they came too fast; a gap tells each.
     pub overload: u64,
@@ -123,12 +136,18 @@ impl Outbox {
     }
 
     fn spawn(settings: Option<Settings>, handover: Arc<Handover>, gap: GapMaker) -> io::Result<Self> {
+        let note_bytes_max = settings.as_ref().map_or(usize::MAX, |settings| settings.max_bytes as usize / 4);
         let shared = Arc::new(Shared {
+            left: Mutex::default(),
+            opened: Condvar::new(),
+            sizes: Mutex::default(),
+            note_bytes_max,
             inbox: Inbox::default(),
             requests: Requests::default(),
             handover,
             trouble: Mutex::default(),
             last: Mutex::default(),
+            states: Mutex::default(),
             progress: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
@@ -158,16 +177,92 @@ impl Outbox {
 
     /// Takes a message. Where more come than can be taken, it is lost, and a gap tells.
     ///
+    /// When this returns, the end of the process does not cost the message any more, but for moments after the start, while
+    /// the disk fails, or where very much comes at once: see [`Counters::taken`].
+    ///
     /// # Errors
     /// Where it could never be sent; it is not taken then.
     pub fn push(&self, entry: Entry) -> Result<(), Invalid> {
         lane::check(&entry.topic, entry.body.len())?;
-        self.shared.pushed.fetch_add(1, Ordering::Relaxed);
-        if !self.shared.inbox.push(entry) {
-            self.shared.overload.fetch_add(1, Ordering::Relaxed);
-        }
-        self.shared.handover.ring_outbox();
+        self.hand_in(Pending::Entry(entry));
         Ok(())
+    }
+
+    /// Takes messages and notes that belong together: whatever ends the process or the power, all of them are there
+    /// afterwards, or none. Where more come than can be taken, none is, a gap tells of the messages, and this is `false`.
+    ///
+    /// A note replaces the one before of its key; an empty one makes the key forgotten. Notes without messages are cheap:
+    /// they wait for the next commit, at most `sync`, and only the newest of each key is written then. Sooner it is only
+    /// where a megabyte of what was handed in waits.
+    ///
+    /// # Errors
+    /// Where a message could never be sent, or a note or all together is beyond its bounds; nothing is taken then.
+    pub fn push_all(&self, entries: Vec<Entry>, notes: Vec<Note>) -> Result<bool, Invalid> {
+        entries.iter().try_for_each(|entry| lane::check(&entry.topic, entry.body.len()))?;
+        if entries.is_empty() && notes.is_empty() {
+            return Ok(true);
+        }
+        let group = Pending::Group { entries, notes };
+        if !inbox::fits(&group) {
+            return Err(Invalid::Group { bytes: group.bytes() });
+        }
+        let mut sizes = self.shared.sizes();
+        check_notes(&sizes, group.notes(), self.shared.note_bytes_max)?;
+        for Note { key, body } in group.notes() {
+            if body.is_empty() {
+                sizes.remove(key)
+            } else {
+                sizes.insert(key.clone(), body.len())
+            };
+        }
+        drop(sizes);
+        Ok(self.hand_in(group))
+    }
+
+    /// What an earlier process noted under a key, for the start: what this one notes does not change it. Waits until the
+    /// thread has opened the file, two seconds at most; where it could not be read by then it is `None`.
+    pub fn note(&self, key: &str) -> Option<Bytes> {
+        self.wait_open().as_ref()?.get(key).cloned()
+    }
+
+    /// The topics whose newest message the broker keeps and this outbox sends again at every connection: at most 256. Waits as
+    /// [`Outbox::note`] does.
+    pub fn retained(&self) -> Vec<String> {
+        drop(self.wait_open());
+        self.shared.states().keys().cloned().collect()
+    }
+
+    /// Says once that a retained topic has no state any more, with an empty message, and does not send its last one again.
+    /// `false`: it has none here. What was handed in for the topic but not committed when this is called comes before that.
+    ///
+    /// # Errors
+    /// Where the topic is none.
+    pub fn forget(&self, topic: &str) -> Result<bool, Invalid> {
+        drop(self.wait_open());
+        let Some(class) = self.shared.states().get(topic).copied() else { return Ok(false) };
+        let (topic, body, made_at) = (topic.to_owned(), Bytes::new(), Timestamp::now());
+        self.push(Entry { class, topic, retain: true, numbered: false, body, made_at })?;
+        Ok(true)
+    }
+
+    fn wait_open(&self) -> MutexGuard<'_, Option<Notes>> {
+        let left = self.shared.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.shared.opened.wait_timeout_while(left, OPEN_WITHIN, |left| left.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Says whether there was room.
+    fn hand_in(&self, pending: Pending) -> bool {
+        let messages = pending.entries().len() as u64;
+        self.shared.pushed.fetch_add(messages, Ordering::Relaxed);
+        let pushed = self.shared.inbox.push(pending);
+        match pushed {
+            Pushed::Safe => self.shared.taken.fetch_add(messages, Ordering::Relaxed),
+            Pushed::Waiting => 0,
+            Pushed::Lost => self.shared.overload.fetch_add(messages, Ordering::Relaxed),
+        };
+        self.shared.handover.ring_outbox();
+        pushed != Pushed::Lost
     }
 
     /// Where the connection finds what is to be sent next.
@@ -222,11 +317,19 @@ impl Outbox {
 
 /// What the handles and the thread share. Each lock is held for moments only.
 struct Shared {
+    /// What an earlier process noted; `None` until the file was opened.
+    left: Mutex<Option<Notes>>,
+    opened: Condvar,
+    /// The length of each note.
+    sizes: Mutex<BTreeMap<String, usize>>,
+    /// All notes together.
+    note_bytes_max: usize,
     inbox: Inbox,
     requests: Requests,
     handover: Arc<Handover>,
     trouble: Mutex<Option<String>>,
     last: Mutex<BTreeMap<String, (u64, u64)>>,
+    states: Mutex<BTreeMap<String, Class>>,
     progress: AtomicU64,
     stopping: AtomicBool,
     abandoned: AtomicBool,
@@ -245,9 +348,53 @@ impl Shared {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn states(&self) -> MutexGuard<'_, BTreeMap<String, Class>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sizes(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file was opened, or could not be.
+    fn open(&self, left: Notes) {
+        let mut sizes = self.sizes();
+        left.iter().for_each(|(key, body)| {
+            sizes.entry(key.clone()).or_insert(body.len());
+        });
+        drop(sizes);
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
+        self.opened.notify_all();
+    }
+
     fn last(&self) -> MutexGuard<'_, BTreeMap<String, (u64, u64)>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether notes can be kept beside those that there are.
+fn check_notes(known: &BTreeMap<String, usize>, notes: &[Note], bytes_max: usize) -> Result<(), Invalid> {
+    let invalid = |note: &Note, reason| Err(Invalid::Note { key: note.key.chars().take(100).collect(), reason });
+    let mut new = 0;
+    let mut bytes: usize = known.values().sum();
+    for note in notes {
+        if note.key.is_empty() || note.key.len() > NOTE_KEY_BYTES_MAX {
+            return invalid(note, "its key has no bytes, or more than 200");
+        }
+        if note.body.len() > NOTE_BYTES_MAX {
+            return invalid(note, "it is longer than 512 KiB");
+        }
+        let before = known.get(&note.key);
+        new += usize::from(before.is_none() && !note.body.is_empty());
+        bytes = bytes + note.body.len() - before.copied().unwrap_or(0).min(bytes);
+        if known.len() + new > NOTES_MAX {
+            return invalid(note, "64 other keys have one");
+        }
+        if bytes > bytes_max {
+            return invalid(note, "all notes together take more than a quarter of [outbox] max_bytes");
+        }
+    }
+    Ok(())
 }
 
 /// Held by every handle: the last one takes the thread along.

@@ -6,8 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{LAST_SEQS_MAX, Shared, keeper::Keeper, resend::Search};
-use crate::store::{Class, Committed, Entry, Pending, PerClass, Row};
+use super::{
+    LAST_SEQS_MAX, Shared,
+    keeper::{Keeper, Taken},
+    resend::Search,
+};
+use crate::store::{Class, Committed, PerClass, Row};
 
 /// The thread wakes at least so often, so that a watchdog sees that it lives.
 const WAKE_EVERY: Duration = Duration::from_millis(500);
@@ -35,6 +39,14 @@ pub(super) struct Worker {
     again: VecDeque<Row>,
     /// The numbering that [`Shared::last`] is about.
     epoch: u64,
+    /// Whether what is handed in is written into the intake of a disk.
+    attached: bool,
+    /// The connection to which states were sent last.
+    states_sent_to: u64,
+    /// Whether the handles have to be told of other states.
+    states_changed: bool,
+    /// Messages that were taken without that, and not committed.
+    untold: u64,
 }
 
 impl Worker {
@@ -52,7 +64,12 @@ impl Worker {
             search: None,
             again: VecDeque::new(),
             epoch: 0,
+            attached: false,
+            states_sent_to: 0,
+            states_changed: true,
+            untold: 0,
         };
+        worker.show();
         let mut lane = worker.shared.handover.lane();
         for class in Class::ALL {
             lane.skip_through(class, begin[class as usize]);
@@ -60,18 +77,21 @@ impl Worker {
         drop(lane);
         // What the last process took and could not commit.
         worker.urgent = worker.keeper.has_batch();
-        worker.show();
         worker
     }
 
     /// Works until it is stopped, or nobody has a handle any more.
     pub(super) fn run(mut self) {
+        self.attach();
+        // Who has heard of the start may rely on the intake.
+        self.shared.open(self.keeper.left().clone());
         loop {
             self.shared.progress.fetch_add(1, Ordering::Relaxed);
             let stopping = self.shared.stopping.load(Ordering::Relaxed);
             if self.shared.abandoned.load(Ordering::Relaxed) && !stopping {
                 return;
             }
+            self.attach();
             self.take_in();
             let now = Instant::now();
             if stopping || self.is_due(now) {
@@ -80,10 +100,13 @@ impl Worker {
             if stopping {
                 return;
             }
+            // What is written into the intake of a disk that failed would not be read there again.
+            self.attach();
             if let Some(begin) = self.keeper.try_disk(self.done(), now) {
                 self.restart(begin);
             }
             let more = self.fill() | self.send_again();
+            self.send_states();
             self.show();
             if !more {
                 self.shared.handover.wait_outbox(self.patience(Instant::now()));
@@ -92,14 +115,36 @@ impl Worker {
     }
 
     fn take_in(&mut self) {
-        for pending in self.shared.inbox.take() {
-            self.urgent |= matches!(pending, Pending::Entry(Entry { class: Class::First, .. }));
+        for numbered in self.shared.inbox.take() {
+            let (number, pending) = &numbered;
+            self.urgent |= pending.entries().iter().any(|entry| entry.class == Class::First);
             self.waiting_since.get_or_insert_with(Instant::now);
-            let message = u64::from(matches!(pending, Pending::Entry(_)));
-            if !self.keeper.take(pending, self.filled) {
-                self.commit(Instant::now());
+            // The others are counted where they were written.
+            let messages = if *number == 0 { pending.entries().len() as u64 } else { 0 };
+            match self.keeper.take(numbered, self.filled) {
+                Taken::Safe => {}
+                Taken::Unsafe => self.urgent = true,
+                Taken::Crowded => self.commit(Instant::now()),
             }
-            self.shared.taken.fetch_add(message, Ordering::Relaxed);
+            self.untold += messages;
+        }
+        if !self.urgent {
+            self.tell_taken();
+        }
+    }
+
+    /// What had no room in the intake is safe from the end of the process now.
+    fn tell_taken(&mut self) {
+        self.shared.taken.fetch_add(std::mem::take(&mut self.untold), Ordering::Relaxed);
+    }
+
+    /// What is handed in is written into the intake of the disk that is used, or of none.
+    fn attach(&mut self) {
+        let intake = self.keeper.intake();
+        if intake.is_some() != self.attached {
+            self.attached = intake.is_some();
+            let safe = self.shared.inbox.attach(intake);
+            self.shared.taken.fetch_add(safe, Ordering::Relaxed);
         }
     }
 
@@ -131,7 +176,11 @@ impl Worker {
         let committed = self.keeper.commit(done, self.filled);
         (self.waiting_since, self.urgent, self.noted, self.noted_at) = (None, false, done, now);
         self.shared.commits.fetch_add(u64::from(wrote), Ordering::Relaxed);
+        self.shared.inbox.resume();
+        self.tell_taken();
         self.hand_over(committed);
+        // The connection is sending already.
+        self.keeper.write_back(self.filled);
     }
 
     /// Fresh messages go to the lane without being read back, as far as they follow what is there.
@@ -141,12 +190,18 @@ impl Worker {
         }
         self.shared.numbered.fetch_add(committed.rows.len() as u64, Ordering::Relaxed);
         self.note_last(&committed.rows);
+        self.states_changed |= committed.rows.iter().any(|row| row.entry.retain);
         let elsewhere = self.keeper.elsewhere_through();
         let mut lane = self.shared.handover.lane();
         for class in Class::ALL {
             let (through, filled) = (committed.given_up[class as usize], &mut self.filled[class as usize]);
             if through > 0 {
+                let done = lane.done_through(class);
                 lane.forget(class, elsewhere, through);
+                // The newest of a retained topic is given up last, if at all.
+                let states = self.keeper.states().iter();
+                let given_up = |row: &&Row| row.entry.class == class && (done + 1..=through).contains(&row.id);
+                states.filter(given_up).for_each(|row| lane.put_state(row));
                 // What still waits elsewhere is put first.
                 if *filled >= self.keeper.begin(class) {
                     *filled = (*filled).max(through);
@@ -223,6 +278,19 @@ impl Worker {
         false
     }
 
+    /// Sends the states once more to a broker that may have forgotten them: whenever a connection stands.
+    fn send_states(&mut self) {
+        let mut lane = self.shared.handover.lane();
+        let (connections, online) = lane.connections();
+        if !online || connections == self.states_sent_to {
+            return;
+        }
+        self.states_sent_to = connections;
+        self.keeper.states().iter().for_each(|row| lane.put_state(row));
+        drop(lane);
+        self.shared.handover.ring_connection();
+    }
+
     /// The place has changed: what waits is put once more.
     fn restart(&mut self, begin: PerClass<u64>) {
         let mut lane = self.shared.handover.lane();
@@ -232,6 +300,9 @@ impl Worker {
         drop(lane);
         self.filled = begin;
         self.noted = begin;
+        // Of these more may be known now.
+        self.states_sent_to = 0;
+        self.states_changed = true;
         self.urgent |= self.keeper.has_batch();
     }
 
@@ -266,6 +337,10 @@ impl Worker {
     /// Lets the handles see how it is.
     fn show(&mut self) {
         self.follow_epoch();
+        if std::mem::take(&mut self.states_changed) {
+            let states = self.keeper.states().iter();
+            *self.shared.states() = states.map(|row| (row.entry.topic.clone(), row.entry.class)).collect();
+        }
         let mut trouble = self.shared.trouble();
         if trouble.as_deref() != self.keeper.trouble() {
             *trouble = self.keeper.trouble().map(str::to_owned);

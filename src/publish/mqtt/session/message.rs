@@ -39,6 +39,20 @@ pub enum Invalid {
         /// The limit.
         limit: usize,
     },
+    /// Messages and notes that belong together are more than can be taken at once.
+    #[error("{bytes} bytes of messages and notes are too much to be taken together; hand in less at once")]
+    Group {
+        /// What they take.
+        bytes: usize,
+    },
+    /// It cannot be kept.
+    #[error("the note {key:?} cannot be kept: {reason}; note less")]
+    Note {
+        /// Whose it is.
+        key: String,
+        /// Why.
+        reason: &'static str,
+    },
 }
 
 /// A message that came.
