@@ -1,5 +1,6 @@
 //! Publishing to real brokers: mosquitto with and without password and TLS, and the embedded one; outages of all kinds.
 
+mod commands;
 mod outage;
 mod refused;
 mod tls;

@@ -99,7 +99,7 @@ impl Writer for Lines {
 }
 
 /// Decimals of pixels and confidences, as Ultralytics rounds them.
-const DECIMALS: i32 = 5;
+pub(super) const DECIMALS: i32 = 5;
 
 #[derive(Serialize)]
 struct Picture<'a> {

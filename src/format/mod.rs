@@ -1,11 +1,14 @@
-//! Detections as text for programs and people: JSON, CSV, COCO, YOLO labels, and lines for a terminal.
+//! Detections as text for programs and people: JSON, CSV, COCO, YOLO labels, and lines for a terminal; and what rules say, as
+//! JSON.
 //!
-//! Owns the spelling of a detection in each format; everything else that writes one (MQTT, HTTP) takes
-//! [`json::Row`]. Knows neither where pictures come from nor where the text goes.
+//! Owns the spelling of a detection in each format, and of an event; everything else that writes one (MQTT, HTTP) takes
+//! [`json::Row`] or [`event::event`]. Knows neither where pictures come from nor where the text goes.
 
 pub mod coco;
 pub mod csv;
+pub mod event;
 pub mod json;
+pub mod message;
 pub mod text;
 pub mod yolo_txt;
 

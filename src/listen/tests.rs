@@ -219,6 +219,30 @@ fn the_connection_that_is_lost_takes_questions_with_it() {
 }
 
 #[test]
+fn every_message_that_is_numbered_is_followed() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wire");
+    let mut kinds = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let (head, body) = text.split_once('\n').unwrap();
+        let (topic, delivery) = head.split_once(' ').unwrap();
+        if !delivery.contains("numbered: true") || topic.ends_with("/gap") {
+            continue;
+        }
+        let mut played = Played::new(false);
+        for seq in [1, 3, 3] {
+            let numbered = body.trim_end().strip_suffix('}').unwrap();
+            let is_news = played.say(topic, &format!("{numbered},\"epoch\":1,\"seq\":{seq},\"replayed\":false}}"));
+            assert_eq!(is_news, played.checker.summary().duplicates == 0, "{topic}");
+        }
+        let summary = played.checker.summary();
+        assert_eq!((summary.lost, summary.duplicates), (1, 1), "{topic}");
+        kinds.insert(topic.split('/').nth(3).unwrap().to_owned());
+    }
+    assert_eq!(Vec::from_iter(kinds), ["alarm", "count", "events", "total", "verdict"]);
+}
+
+#[test]
 fn what_is_none_of_ours_is_left_alone() {
     let mut played = Played::new(false);
     for (topic, body) in [

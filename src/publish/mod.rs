@@ -1,5 +1,5 @@
-//! Tells the plant: what is said (`wire`), when (`clock`), and how it reaches the broker (`mqtt`); and what the plant may
-//! ask (`command`, `commands`).
+//! Tells the plant: what is said (`wire`), when (`clock`), and how it reaches the broker (`mqtt`); what the plant may ask
+//! (`command`, `commands`); and how Home Assistant learns of it (`home_assistant`).
 //!
 //! Nothing here blocks the one who publishes and nothing fails it: a broker that is away, slow or wrong is a state of the
 //! [`mqtt::Link`], with a reason that says what to do. What a detection looks like in JSON belongs to `format`, what a
@@ -14,6 +14,7 @@ pub mod broker;
 pub mod clock;
 pub mod command;
 pub mod commands;
+pub mod home_assistant;
 pub mod kept;
 pub mod listener;
 pub mod mqtt;

@@ -1,11 +1,12 @@
 //! The messages: topics and JSON envelopes of schema `andon/1`.
 //!
 //! Everything comes in as plain data and moments, the clocks as a [`Reading`], so that the same input gives the same
-//! bytes; `tests/golden/wire/` holds one of each. `wire/body.rs` has their fields, `wire/name.rs` what a topic may be made of.
-//! What a detection looks like belongs to `format`.
+//! bytes; `tests/golden/wire/` holds one of each. `wire/body.rs` has their fields, `wire/name.rs` what a topic may be made of,
+//! `wire/rule.rs` the messages of rules. What a detection or an event looks like belongs to `format`.
 
 mod body;
 mod name;
+mod rule;
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -17,7 +18,10 @@ use self::body::{
     AnswerBody, CameraStatusBody, DetectionsBody, Envelope, EventBody, FrameBody, GapBody, HappenedBody, LatencyBody,
     ModelBody, StatusBody, WillBody,
 };
-pub use self::name::{InvalidName, check_id, check_prefix};
+pub use self::{
+    name::{InvalidName, check_id, check_prefix},
+    rule::Decided,
+};
 use super::{Delivery, Message, clock::Reading};
 use crate::{detection::Timing, geometry::Size, store::Class};
 
@@ -290,7 +294,8 @@ impl Wire {
         format!("{}/{}/status", self.prefix, self.device)
     }
 
-    fn camera_topic(&self, camera: &str, leaf: &str) -> String {
+    /// Where something of a camera is told.
+    pub fn camera_topic(&self, camera: &str, leaf: &str) -> String {
         format!("{}/{}/{camera}/{leaf}", self.prefix, self.device)
     }
 

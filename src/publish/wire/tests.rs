@@ -7,17 +7,17 @@ use serde_json::json;
 use super::*;
 
 /// Half past eight, an hour after the program began.
-fn reading() -> Reading {
+pub(super) fn reading() -> Reading {
     let instant = Instant::now() + Duration::from_secs(3600);
     Reading { instant, timestamp: "2026-03-01T08:30:00.25Z".parse().unwrap(), synchronized: true }
 }
 
-fn wire() -> Wire {
+pub(super) fn wire() -> Wire {
     Wire::new("andon", "press-4", false).unwrap()
 }
 
 #[track_caller]
-fn assert_golden(name: &str, message: &Message) {
+pub(super) fn assert_golden(name: &str, message: &Message) {
     let value: Value = serde_json::from_slice(&message.payload).unwrap();
     assert_eq!(value["schema"], SCHEMA);
     let got = format!("{} {:?}\n{}\n", message.topic, message.delivery, std::str::from_utf8(&message.payload).unwrap());
