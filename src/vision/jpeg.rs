@@ -187,6 +187,21 @@ fn exif_orientation(segment: &[u8]) -> Option<u16> {
         .and_then(|entry| u16_at(entry + 8))
 }
 
+/// Whether a JPEG brings its Huffman tables. The MJPEG of some cameras leaves them out, and not every program reads that
+/// as a file.
+pub fn has_huffman_tables(jpeg: &[u8]) -> bool {
+    const TABLES: u8 = 0xc4;
+    const SCAN: u8 = 0xda;
+    let mut rest = jpeg.get(2..).unwrap_or_default();
+    while let &[0xff, marker, high, low, ..] = rest {
+        if marker == TABLES || marker == SCAN {
+            return marker == TABLES;
+        }
+        rest = rest.get(2 + usize::from(u16::from_be_bytes([high, low]))..).unwrap_or_default();
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

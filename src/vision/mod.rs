@@ -15,12 +15,14 @@ mod jpeg;
 mod noise;
 mod orient;
 mod resize;
+mod scenery;
 mod tensor;
 mod visibility;
 
 pub use decode::Decoder;
 pub use extensions::{EXTENSIONS, LABELLED_EXTENSIONS, has_extension};
 pub use fit::{Fit, Fitter};
+pub use jpeg::has_huffman_tables;
 pub use tensor::{Encoding, encode};
 pub use visibility::{Blindness, Checks, Visibility};
 

@@ -1,5 +1,5 @@
 //! Whether anything can be seen in a camera's pictures: the picture stands still, is dark, over-exposed, without structure,
-//! or no longer sharp.
+//! no longer sharp, or shows another place.
 //!
 //! Pure: `now` is an argument. A reason has to hold for a while before it counts, and its end for a moment, so that a part
 //! that passes close to the lens or a lamp that flickers says nothing. Limits are such that a camera that can still tell
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::{
     RgbImage,
     glance::{Glance, Sameness, glance},
+    scenery::Scenery,
 };
 
 /// Dark: not one pixel in 200 is brighter than this, in levels of 0 to 255. It ends above the second.
@@ -42,6 +43,9 @@ const UNLIT_FOR: Duration = Duration::from_secs(3);
 /// How long they have to be blurred.
 const BLURRED_FOR: Duration = Duration::from_secs(10);
 
+/// How long the camera has to look elsewhere.
+const MOVED_FOR: Duration = Duration::from_secs(10);
+
 /// How long a reason has to be gone.
 const GONE_FOR: Duration = Duration::from_secs(1);
 
@@ -62,16 +66,19 @@ pub enum Blindness {
     /// Far less sharp than before. What stays so for hours becomes what the camera is known for, and is no longer told,
     /// whether the product is another one or the lens is dirty.
     Blurred,
+    /// It looks elsewhere than before.
+    Moved,
 }
 
 impl Blindness {
     /// What a configuration calls it, and all there are.
-    pub const NAMES: [(&str, Self); 5] = [
+    pub const NAMES: [(&str, Self); 6] = [
         ("dark", Self::Dark),
         ("bright", Self::Bright),
         ("covered", Self::Covered),
         ("frozen", Self::Frozen),
         ("blurred", Self::Blurred),
+        ("moved", Self::Moved),
     ];
 
     /// What is wrong and what to do.
@@ -82,6 +89,7 @@ impl Blindness {
             Self::Covered => "its picture shows nothing but one even area; check whether something covers the lens",
             Self::Frozen => "the same picture comes again and again; restart the camera or the program that reads it",
             Self::Blurred => "its picture is far less sharp than before; clean the lens and check its focus",
+            Self::Moved => "it looks elsewhere than before; turn it back, or start andon again where that is meant",
         }
     }
 }
@@ -119,6 +127,8 @@ pub struct Visibility {
     sharpness: (f32, u32),
     /// When the last picture came from which that was learned.
     sharpness_at: Option<Instant>,
+    /// What stands still before the camera.
+    scenery: Scenery,
 }
 
 impl Visibility {
@@ -129,6 +139,7 @@ impl Visibility {
                 Blindness::Dark | Blindness::Bright | Blindness::Covered => UNLIT_FOR,
                 Blindness::Frozen => checks.frozen_for,
                 Blindness::Blurred => BLURRED_FOR,
+                Blindness::Moved => MOVED_FOR,
             })
         };
         Self {
@@ -137,6 +148,7 @@ impl Visibility {
             sameness: Sameness::default(),
             sharpness: (0.0, 0),
             sharpness_at: None,
+            scenery: Scenery::new(),
         }
     }
 
@@ -165,6 +177,7 @@ impl Visibility {
             Blindness::Covered => Some(seen.high - seen.low <= COVERED_CONTRAST[limit]),
             Blindness::Frozen => Some(self.sameness.is_repeated(picture, seen)),
             Blindness::Blurred => self.is_blurred(seen.sharpness?, BLURRED_PART[limit], now),
+            Blindness::Moved => self.scenery.is_moved(picture, limit, now),
         }
     }
 
