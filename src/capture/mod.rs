@@ -79,7 +79,7 @@ pub enum Read {
 /// Opens the source that the settings name.
 ///
 /// Where no rate is stated, images that are repeated come at 1 Hz, a video that is repeated at its own speed, a JPEG behind
-/// a URL is asked for at 1 Hz, simulated boards pass at 2 Hz unless they end, and what is not repeated comes as fast as it
+/// a URL is asked for at 1 Hz, simulated boards pass at 2 Hz unless they end, simulated scenes are filmed at 10 Hz, and what is not repeated comes as fast as it
 /// is read. Network sources may take some seconds to answer.
 ///
 /// # Errors
@@ -100,7 +100,7 @@ pub fn open(settings: &Settings) -> Result<Box<dyn Source>, SourceError> {
         SourceUri::Http(url) => Ok(Box::new(http_mjpeg::HttpSource::open(url, interval)?)),
         SourceUri::Rtsp(url) => Ok(Box::new(rtsp::open(url, interval)?)),
         SourceUri::V4l2(path) => v4l2::open(path, settings),
-        SourceUri::Line(options) => Ok(Box::new(line::LineSource::open(options, settings, interval)?)),
+        SourceUri::Line(options) => line::open(options, settings, interval),
     }
 }
 

@@ -3,7 +3,11 @@
 //! Parsing is about the text alone: whether a file is there or a camera answers is found out when the source is opened.
 //! This module also knows how to show such a text without the passwords that may stand in it.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 /// A source, as named in `[[camera]] source` or on the command line.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -29,6 +33,16 @@ impl SourceUri {
     /// Whether a camera stands behind it, whose next picture nobody has seen before. A command counts as one.
     pub fn is_live(&self) -> bool {
         matches!(self, Self::V4l2(_) | Self::Http(_) | Self::Rtsp(_) | Self::Command(_))
+    }
+
+    /// Whether its pictures follow each other as in a film, so that a thing can be found again in the next one. Those of a
+    /// folder and of the simulated line show something else each, unless the line films a scene.
+    pub fn is_film(&self) -> bool {
+        match self {
+            Self::Files(text) => super::ffmpeg::is_video(Path::new(text)),
+            Self::Line(text) => text.parse::<super::line::Options>().is_ok_and(|options| options.scene.is_film()),
+            _ => self.is_live(),
+        }
     }
 }
 

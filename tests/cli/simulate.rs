@@ -88,12 +88,26 @@ fn options_change_the_boards_and_seeds_lie_side_by_side() {
 }
 
 #[test]
+fn a_film_is_a_dataset_too() {
+    let dir = Dir::new();
+    simulate(&dir, &["--out", "belt", "--count", "6", "--scene", "belt"]).ok();
+    assert!(dir.read("belt/data.yaml").ends_with("  5: pin-hole\n  6: board\n"));
+    assert!(dir.read("belt/labels/belt-0-000005.txt").lines().any(|line| line.starts_with("6 ")));
+    simulate(&dir, &["--out", "basket", "--count", "2", "--scene", "basket"]).ok();
+    assert!(dir.read("basket/data.yaml").ends_with("  0: bottle\n  1: can\n  2: box\n  3: apple\n"));
+    let picture = image::open(dir.path("basket/images/basket-0-000001.png")).unwrap();
+    assert_eq!((picture.color(), picture.width(), picture.height()), (image::ColorType::Rgb8, 640, 480));
+}
+
+#[test]
 fn wrong_use_is_told() {
     let dir = Dir::new();
     let file = dir.write("file", "");
     for (arguments, code, part) in [
         (&["--out", "a", "--count", "1", "--noise", "99"][..], 2, "--noise is \"99\"; give a number of 0 to 30"),
         (&["--out", "a", "--count", "1", "--seed", "x"], 2, "--seed is \"x\"; give a whole number"),
+        (&["--out", "a", "--count", "1", "--scene", "table"], 2, "--scene is \"table\"; give belt or basket"),
+        (&["--out", "a", "--count", "1", "--scene", "basket", "--speed", "2"], 2, "--speed is an option for boards"),
         (&["--out", "file/a", "--count", "1"], 1, "file/a/images cannot be written"),
     ] {
         let answer = simulate(&dir, arguments);

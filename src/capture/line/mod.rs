@@ -13,10 +13,31 @@
 //! | `blur` | 0.4 | standard deviation in pixels, 0 to 3 |
 //! | `light` | 6 | how uneven the illumination is at most, in percent of white, 0 to 60 |
 //! | `speed` | 1 | pixels that a board moves while the shutter is open, 0 to 20; it also lies less exactly then |
+//!
+//! With `scene` it films a scene instead, at 10 Hz where no rate is asked for; `count` is then boards, or deeds of the hand:
+//!
+//! | option | default | |
+//! |---|---|---|
+//! | `scene` | | `belt`: boards pass from left to right; `basket`: a hand puts items into a basket and takes some out |
+//! | `seconds` | | ends after so many; without it, never by itself |
+//! | `drop` | 0 | of a hundred frames, so many are missed |
+//! | `pace` | 200 | belt: its usual speed in pixels per second, 10 to 2000; `speed` is then the smear at this speed |
+//! | `vary` | 30 | belt: how far its speed is off that at most, in percent, 0 to 90 |
+//! | `stops` | 10 | belt: of a hundred changes of speed, so many are stops, 0 to 50 |
+//! | `backs` | 5 | belt: of a hundred changes of speed, so many make it back up, 0 to 50 |
+//! | `gap` | 120 | belt: between boards on average, in pixels, 20 to 5000 |
+//! | `post` | 0 | belt: width of something that stands before it, in pixels, 0 to 400 |
+//! | `hand` | 0 | belt: seconds until a hand passes over it again, on average; 0: none does |
+//! | `takes` | 20 | basket: of a hundred deeds, so many take an item out again, 0 to 90 |
+//!
+//! Classes of the truth: the belt's are [`CLASSES`] and, behind them, `board`; the basket's are [`ITEMS`].
 
+mod basket;
+mod belt;
 mod board;
 mod brush;
 mod defects;
+mod film;
 mod net;
 mod optics;
 mod options;
@@ -31,11 +52,13 @@ use std::{
 
 use anyhow::anyhow;
 
-use self::{board::Board, defects::Defects, optics::Optics};
 pub use self::{
+    basket::ITEMS,
     defects::CLASSES,
-    options::{Look, Options},
+    film::Film,
+    options::{BeltOptions, Look, Options, Scene},
 };
+use self::{board::Board, defects::Defects, film::FilmSource, optics::Optics};
 use super::{Read, Settings, Source, SourceError, misconfigured, pace::Pacer, rate_text};
 use crate::{
     detection::Label,
@@ -92,6 +115,7 @@ impl Simulator {
         self.defects.draw(&mut rng, &mut self.board, look.jitter_px(), count, &mut self.labels);
         let offset = self.optics.film(&mut stage(2), &self.board.copper, look, pixels);
         for label in &mut self.labels {
+            let offset = (offset.0 as f32, offset.1 as f32);
             label.bounds = moved(label.bounds, offset).clipped(width as f32, height as f32);
         }
         &self.labels
@@ -110,8 +134,7 @@ fn defects_of_board(rng: &mut Rng, mean_hundredths: i32) -> i32 {
 }
 
 /// The box, so far to the right and downwards.
-fn moved(bounds: BoxPx, (right, down): (i32, i32)) -> BoxPx {
-    let (right, down) = (right as f32, down as f32);
+fn moved(bounds: BoxPx, (right, down): (f32, f32)) -> BoxPx {
     BoxPx { x1: bounds.x1 + right, y1: bounds.y1 + down, x2: bounds.x2 + right, y2: bounds.y2 + down }
 }
 
@@ -125,25 +148,47 @@ pub(crate) struct LineSource {
     next: u64,
 }
 
+/// Starts the line, still boards or a film.
+pub(crate) fn open(
+    text: &str,
+    settings: &Settings,
+    interval: Option<Duration>,
+) -> Result<Box<dyn Source>, SourceError> {
+    Ok(match shown(text, settings)? {
+        Shown::Boards(simulator) => Box::new(LineSource::new(*simulator, settings, interval)),
+        Shown::Film(film) => Box::new(FilmSource::new(*film, interval, settings.repeat)),
+    })
+}
+
 impl LineSource {
-    /// Starts the line. One that ends comes as fast as it is read where no rate is asked for and it is not repeated.
-    pub(crate) fn open(text: &str, settings: &Settings, interval: Option<Duration>) -> Result<Self, SourceError> {
-        let simulator = simulator(text, settings)?;
+    /// One that ends comes as fast as it is read where no rate is asked for and it is not repeated.
+    fn new(simulator: Simulator, settings: &Settings, interval: Option<Duration>) -> Self {
         let ends = simulator.options.count.is_some() && !settings.repeat;
         let interval = interval.or((!ends).then(|| Duration::from_secs_f64(1.0 / RATE_HZ)));
-        Ok(Self { simulator, pacer: interval.map(Pacer::new), repeat: settings.repeat, next: 0 })
+        Self { simulator, pacer: interval.map(Pacer::new), repeat: settings.repeat, next: 0 }
     }
 }
 
 /// Whether the line can be opened.
 pub(crate) fn check(text: &str, settings: &Settings) -> Result<(), SourceError> {
-    simulator(text, settings).map(|_| ())
+    shown(text, settings).map(|_| ())
 }
 
-fn simulator(text: &str, settings: &Settings) -> Result<Simulator, SourceError> {
-    text.parse()
-        .and_then(|options| Simulator::new(options, settings.size.unwrap_or(SIZE)))
-        .map_err(|cause| misconfigured(anyhow!("{}: {cause:#}", settings.source)))
+/// What the line shows.
+enum Shown {
+    Boards(Box<Simulator>),
+    Film(Box<Film>),
+}
+
+fn shown(text: &str, settings: &Settings) -> Result<Shown, SourceError> {
+    let shown = |options: Options| {
+        Ok(if options.scene.is_film() {
+            Shown::Film(Box::new(Film::new(options, settings.size)?))
+        } else {
+            Shown::Boards(Box::new(Simulator::new(options, settings.size.unwrap_or(SIZE))?))
+        })
+    };
+    text.parse().and_then(shown).map_err(|cause| misconfigured(anyhow!("{}: {cause:#}", settings.source)))
 }
 
 impl Source for LineSource {

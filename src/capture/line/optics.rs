@@ -195,7 +195,7 @@ fn weighed(side: u16, before: u8, own: u8, behind: u8) -> u8 {
 }
 
 /// Adds noise that is nearly normal, of this standard deviation in grey levels.
-fn add_noise(rng: &mut Rng, deviation_hundredths: i32, out: &mut [u8]) {
+pub(crate) fn add_noise(rng: &mut Rng, deviation_hundredths: i32, out: &mut [u8]) {
     if deviation_hundredths == 0 {
         return;
     }
