@@ -68,6 +68,15 @@ impl Node {
         }
     }
 
+    /// The number that stands here, whole or not.
+    pub(super) fn number(&self) -> Option<f64> {
+        match self.value {
+            Value::Integer(number) => Some(number as f64),
+            Value::Float(number) => Some(number),
+            _ => None,
+        }
+    }
+
     /// The same value, all of it written there.
     fn written_at(self, origin: &Origin) -> Self {
         let value = match self.value {

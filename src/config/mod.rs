@@ -4,10 +4,15 @@
 //! define their own `Settings`; this one fills them in. Nothing here opens a camera, a model or a connection.
 
 mod blind;
+mod camera;
 mod document;
+mod gpio;
 mod outgoing;
+mod place;
+mod rule;
 mod section;
 mod text;
+mod track;
 
 use std::{
     collections::BTreeMap,
@@ -21,17 +26,16 @@ use section::{Problems, Section};
 use text::{BytesText, SizeText};
 
 use crate::{
-    capture::{self, SourceUri},
-    collect, detector,
-    frame::PixelFormat,
-    geometry::Region,
+    capture, collect, detector, outputs,
     publish::{
         command::Verb,
         mqtt::{self, Qos, Secret, TlsSettings},
         outbox,
         wire::{check_id, check_prefix},
     },
-    vision::{Checks, Rotation, View},
+    rules,
+    track::Settings as TrackSettings,
+    vision::{Checks, View},
     yolo::{HEADS, Hints, TASKS, Task},
 };
 
@@ -46,6 +50,9 @@ const MQTT_TLS_PORT: u16 = 8883;
 
 /// The longest text in an MQTT packet, whose length has 16 bits.
 const MQTT_TEXT_BYTES_MAX: usize = 65_535;
+
+/// What topics of Home Assistant's discovery begin with, unless it is told otherwise.
+const HOME_ASSISTANT_PREFIX: &str = "homeassistant";
 
 /// A systemd unit hands the password over under this name, where no file is named.
 const PASSWORD_CREDENTIAL: &str = "mqtt-password";
@@ -74,6 +81,12 @@ pub struct Config {
     pub outbox: outbox::Settings,
     /// Which frames `andon collect` keeps.
     pub collect: collect::Settings,
+    /// Lines of the box that are listened to, in the order of the file.
+    pub inputs: Vec<outputs::Input>,
+    /// Lines of the box that are driven, in the order of the file.
+    pub outputs: Vec<outputs::Output>,
+    /// What topics of Home Assistant's discovery begin with; `None`: it is not told of this box.
+    pub home_assistant: Option<String>,
 }
 
 /// One camera.
@@ -89,6 +102,10 @@ pub struct Camera {
     pub blind: Checks,
     /// Index of its model in [`Config::models`].
     pub model: usize,
+    /// How the things in its picture are followed; `None`: each picture stands alone.
+    pub track: Option<TrackSettings>,
+    /// What the things in its picture mean, in the order of the file.
+    pub rules: Vec<rules::Settings>,
 }
 
 /// One model.
@@ -153,6 +170,12 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(Invalid(problems).into()) }
     }
 
+    /// What rules ask of a model, by its index, that it does not know once it is loaded: a sentence each. `names` are its
+    /// classes.
+    pub fn unknown_classes(&self, model: usize, names: &[impl AsRef<str>]) -> Vec<String> {
+        rule::unknown_classes(&self.cameras, model, names)
+    }
+
     /// What a broker and a device are without a word in the file.
     pub fn default_for(device: &str) -> Self {
         Self {
@@ -165,6 +188,9 @@ impl Config {
             commands: Vec::new(),
             outbox: outgoing::default(),
             collect: collect::Settings::default(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            home_assistant: None,
         }
     }
 }
@@ -205,8 +231,12 @@ fn read(root: Node, problems: &Problems) -> Config {
     let mut root = Section::new("", root, problems);
     let device = root.section("device", "[device]").map_or_else(host_id, read_device);
     let models = read_models(&mut root);
-    let cameras = read_cameras(&mut root, &models);
-    let mut config = Config { cameras, models, ..Config::default_for(&device) };
+    let mut cameras = camera::read(&mut root, &models);
+    let inputs = gpio::read_inputs(&mut root);
+    rule::read(&mut root, &mut cameras, &models, &inputs);
+    let outputs = gpio::read_outputs(&mut root, &cameras, &inputs);
+    let cameras = cameras.cameras;
+    let mut config = Config { cameras, models, inputs, outputs, ..Config::default_for(&device) };
     if let Some(mqtt) = root.section("mqtt", "[mqtt]") {
         read_mqtt(mqtt, &mut config);
     }
@@ -216,6 +246,7 @@ fn read(root: Node, problems: &Problems) -> Config {
     if let Some(section) = root.section("collect", "[collect]") {
         config.collect = read_collect(section);
     }
+    config.home_assistant = root.section("home_assistant", "[home_assistant]").map(read_home_assistant);
     root.finish();
     config
 }
@@ -279,105 +310,6 @@ fn read_detector(section: &mut Section, path: PathBuf) -> detector::Settings {
         keypoints: section.integers::<2>("keypoints").map(|numbers| numbers.map(|n| n as usize)),
     };
     settings
-}
-
-fn read_cameras(root: &mut Section, models: &[Model]) -> Vec<Camera> {
-    let sections = root.sections("camera");
-    let mut cameras: Vec<Camera> = Vec::with_capacity(sections.len());
-    for mut section in sections {
-        let id = read_id(&mut section);
-        match &id {
-            None if !section.has("id") => {
-                section.problem("id", None, "it is missing; give the camera a name for its topics")
-            }
-            Some(id) if cameras.iter().any(|camera| camera.id == *id) => {
-                section.problem("id", None, format!("there are two cameras \"{id}\"; give each an id of its own"));
-            }
-            _ => {}
-        }
-        let id = id.unwrap_or_default();
-        section.retitle(format!("[[camera]] \"{id}\""));
-        let model = read_camera_model(&mut section, models);
-        let view = read_view(&mut section);
-        let capture = read_capture(&mut section);
-        let blind = blind::read(&mut section, capture.as_ref().map(|capture| &capture.source));
-        if let Some(capture) = capture {
-            cameras.push(Camera { id, capture, view, blind, model });
-        }
-        section.finish();
-    }
-    cameras
-}
-
-fn read_camera_model(section: &mut Section, models: &[Model]) -> usize {
-    let origin = section.origin_of("model");
-    let known = || models.iter().map(|model| model.id.as_str()).collect::<Vec<_>>().join(", ");
-    match section.text("model") {
-        Some(id) => models.iter().position(|model| model.id == id).unwrap_or_else(|| {
-            section.problem("model", origin.as_ref(), format!("there is no model \"{id}\"; known: {}", known()));
-            0
-        }),
-        None if models.is_empty() => {
-            section.problem("", None, "there is no model to look with; add a [model] section with a path");
-            0
-        }
-        None if models.len() > 1 && origin.is_none() => {
-            section.problem("model", None, format!("there are several models; name one of {}", known()));
-            0
-        }
-        None => 0,
-    }
-}
-
-fn read_capture(section: &mut Section) -> Option<capture::Settings> {
-    let origin = section.origin_of("source");
-    let source = section.parsed::<SourceUri>("source");
-    if origin.is_none() {
-        section.problem("source", None, "it is missing; `andon devices` lists the cameras of this box");
-    }
-    let formats = [
-        ("mjpeg", PixelFormat::Jpeg),
-        ("yuyv", PixelFormat::Yuyv),
-        ("uyvy", PixelFormat::Uyvy),
-        ("nv12", PixelFormat::Nv12),
-        ("i420", PixelFormat::I420),
-        ("grey", PixelFormat::Grey8),
-        ("rgb", PixelFormat::Rgb8),
-        ("bgr", PixelFormat::Bgr8),
-    ];
-    let size = section.parsed::<SizeText>("size").map(|size| size.0);
-    let rate_hz = section.number("rate", 0.001..=1000.0);
-    let format = section.word("format", &formats);
-    let repeat = section.boolean("loop").unwrap_or(false);
-    let controls = section.integers_by_name("controls");
-    let settings = capture::Settings { source: source?, size, rate_hz, format, repeat, controls };
-    if settings.source == SourceUri::Stdin {
-        let what = "a service has no picture on its stdin; `andon detect -` reads one, a file of that name is file:-";
-        section.problem("source", origin.as_ref(), what);
-    } else if let Err(problem) = settings.check() {
-        section.problem("", None, format!("{problem:#}"));
-    }
-    Some(settings.paced())
-}
-
-fn read_view(section: &mut Section) -> View {
-    let origin = section.origin_of("rotate");
-    let rotation = match section.integer("rotate", 0..=270) {
-        None | Some(0) => Rotation::None,
-        Some(90) => Rotation::Quarter,
-        Some(180) => Rotation::Half,
-        Some(270) => Rotation::ThreeQuarters,
-        Some(other) => {
-            section.problem("rotate", origin.as_ref(), format!("{other} is no quarter turn; use 0, 90, 180 or 270"));
-            Rotation::None
-        }
-    };
-    let origin = section.origin_of("roi");
-    let region = section.integers::<4>("roi").map(|[x, y, width, height]| Region { x, y, width, height });
-    if region.is_some_and(|region| region.width == 0 || region.height == 0) {
-        section.problem("roi", origin.as_ref(), "it is empty; give [x, y, width, height] in pixels");
-    }
-    View { rotation, region }
 }
 
 fn read_mqtt(mut section: Section, config: &mut Config) {
@@ -449,6 +381,12 @@ fn read_prefix(section: &mut Section) -> Option<String> {
         section.problem("prefix", origin.as_ref(), problem);
     }
     Some(prefix)
+}
+
+fn read_home_assistant(mut section: Section) -> String {
+    let prefix = read_prefix(&mut section).unwrap_or_else(|| HOME_ASSISTANT_PREFIX.to_owned());
+    section.finish();
+    prefix
 }
 
 fn read_tls(mut section: Section) -> TlsSettings {

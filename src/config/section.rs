@@ -3,7 +3,9 @@
 //! Every problem is collected instead of ending the reading, so that one run shows all that is to be mended. A key that
 //! nobody asked for is unknown, and its error names the nearest that somebody did ask for.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt::Display, ops::RangeInclusive, rc::Rc, str::FromStr};
+use std::{
+    cell::RefCell, collections::BTreeMap, fmt::Display, mem, ops::RangeInclusive, rc::Rc, str::FromStr, time::Duration,
+};
 
 use super::document::{Node, Origin, Value};
 
@@ -30,6 +32,8 @@ pub(super) struct Section {
     origin: Origin,
     nodes: BTreeMap<String, Node>,
     asked: Vec<&'static str>,
+    /// Where what was taken was written.
+    taken: BTreeMap<String, Origin>,
     problems: Problems,
 }
 
@@ -45,7 +49,14 @@ impl Section {
                 BTreeMap::new()
             }
         };
-        Self { title, origin: node.origin, nodes, asked: Vec::new(), problems: problems.clone() }
+        Self {
+            title,
+            origin: node.origin,
+            nodes,
+            asked: Vec::new(),
+            taken: BTreeMap::new(),
+            problems: problems.clone(),
+        }
     }
 
     /// Gives the section a better title once its id is known.
@@ -53,9 +64,11 @@ impl Section {
         self.title = title.into();
     }
 
-    /// Adds a problem with a key, or with the whole section where `key` is empty.
+    /// Adds a problem with a key, or with the whole section where `key` is empty. Without an origin it is told where the key
+    /// was written, or where the section begins.
     pub(super) fn problem(&self, key: &str, origin: Option<&Origin>, what: impl Display) {
-        let origin = origin.unwrap_or(&self.origin);
+        let written = || self.taken.get(key).or_else(|| self.nodes.get(key).map(|node| &node.origin));
+        let origin = origin.or_else(written).unwrap_or(&self.origin);
         let space = if key.is_empty() { "" } else { " " };
         self.problems.add(format!("{origin}: {}{space}{key}: {what}", self.title));
     }
@@ -190,19 +203,94 @@ impl Section {
         let Value::List(items) = &node.value else {
             return self.wrong(key, &node.origin, &format!("a list of {N} numbers"), &node.value);
         };
-        let number = |item: &Node| match item.value {
-            Value::Integer(number) => Some(number as f64),
-            Value::Float(number) => Some(number),
-            _ => None,
-        };
         let numbers: Option<Vec<f64>> =
-            items.iter().map(|item| number(item).filter(|number| bounds.contains(number))).collect();
+            items.iter().map(|item| item.number().filter(|number| bounds.contains(number))).collect();
         let found = numbers.and_then(|numbers| numbers.try_into().ok());
         if found.is_none() {
             let (low, high) = bounds.into_inner();
             self.problem(key, Some(&node.origin), format!("it takes a list of {N} numbers between {low} and {high}"));
         }
         found
+    }
+
+    /// A list of points `[x, y]`, each number within bounds.
+    pub(super) fn points(&mut self, key: &'static str, bounds: RangeInclusive<f64>) -> Option<Vec<[f64; 2]>> {
+        const WANTED: &str = "a list of points [x, y]";
+        let node = self.take(key)?;
+        let Value::List(items) = &node.value else { return self.wrong(key, &node.origin, WANTED, &node.value) };
+        let mut points = Vec::with_capacity(items.len());
+        for item in items {
+            let Value::List(numbers) = &item.value else { return self.wrong(key, &item.origin, WANTED, &item.value) };
+            let numbers: Option<Vec<f64>> =
+                numbers.iter().map(|number| number.number().filter(|number| bounds.contains(number))).collect();
+            let Some(point) = numbers.and_then(|numbers| numbers.try_into().ok()) else {
+                let (low, high) = bounds.into_inner();
+                self.problem(key, Some(&item.origin), format!("a point is [x, y], each between {low} and {high}"));
+                return None;
+            };
+            points.push(point);
+        }
+        Some(points)
+    }
+
+    /// A time in seconds within bounds.
+    pub(super) fn seconds(&mut self, key: &'static str, bounds: RangeInclusive<f64>) -> Option<Duration> {
+        self.number(key, bounds).map(Duration::from_secs_f64)
+    }
+
+    /// A table whose keys are the user's own: names and texts that mean something, by name.
+    pub(super) fn parsed_by_name<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<(String, T)> {
+        let mut values = Vec::new();
+        for (name, node) in self.table(key, "a table { name = \"text\" }") {
+            match &node.value {
+                Value::Text(text) => match parse(text) {
+                    Ok(value) => values.push((name, value)),
+                    Err(error) => self.problem(key, Some(&node.origin), format!("{name}: {error}")),
+                },
+                other => {
+                    let what = format!("{name} takes a text in quotes, not {}", other.kind());
+                    self.problem(key, Some(&node.origin), what);
+                }
+            }
+        }
+        values
+    }
+
+    /// Tells where a key is missing, and what it is for. Gives whether it is there.
+    pub(super) fn needs(&self, key: &str, what: &str) -> bool {
+        let there = self.has(key);
+        if !there {
+            self.problem(key, None, format!("it is missing; {what}"));
+        }
+        there
+    }
+
+    /// Takes a key that has no business here, and says why.
+    pub(super) fn misplaced(&mut self, key: &'static str, what: impl Display) {
+        if let Some(node) = self.nodes.remove(key) {
+            self.problem(key, Some(&node.origin), what);
+        }
+    }
+
+    /// Leaves keys alone, about which enough is said.
+    pub(super) fn skip(&mut self, keys: &[&str]) {
+        for key in keys {
+            self.nodes.remove(*key);
+        }
+    }
+
+    /// Leaves all keys alone that were not asked for so far.
+    pub(super) fn skip_all(&mut self) {
+        self.nodes.clear();
+    }
+
+    /// How much is wrong so far, here and elsewhere.
+    pub(super) fn problem_count(&self) -> usize {
+        self.problems.0.borrow().len()
     }
 
     /// A table whose keys are the user's own: names and numbers within bounds.
@@ -255,8 +343,13 @@ impl Section {
     }
 
     /// Ends the reading: what is left was never asked for.
-    pub(super) fn finish(self) {
-        for (key, node) in &self.nodes {
+    pub(super) fn finish(mut self) {
+        self.end();
+    }
+
+    /// The same, for a section that something else is still to be said about.
+    pub(super) fn end(&mut self) {
+        for (key, node) in &mem::take(&mut self.nodes) {
             let nearest = self
                 .asked
                 .iter()
@@ -299,7 +392,9 @@ impl Section {
         if !self.asked.contains(&key) {
             self.asked.push(key);
         }
-        self.nodes.remove(key)
+        let node = self.nodes.remove(key)?;
+        self.taken.insert(key.to_owned(), node.origin.clone());
+        Some(node)
     }
 
     fn wrong<T>(&self, key: &str, origin: &Origin, wanted: &str, found: &Value) -> Option<T> {

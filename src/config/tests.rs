@@ -6,6 +6,8 @@ use super::*;
 use crate::geometry::Size;
 use crate::vision::Blindness;
 
+mod rules;
+
 const SHIPPED: &str = include_str!("../../andon.toml");
 
 fn load(text: &str) -> anyhow::Result<Config> {
@@ -56,11 +58,34 @@ fn the_examples_of_the_shipped_file_are_right() {
 #[test]
 fn the_shipped_file_names_every_key() {
     let absurd = "[device]\nzzzzzzzzzzzzzzzz = 1\n[model]\npath = \"m\"\nzzzzzzzzzzzzzzzz = 1\n[[camera]]\nid = \"a\"\n\
-                  source = \"x\"\nzzzzzzzzzzzzzzzz = 1\n[mqtt]\nzzzzzzzzzzzzzzzz = 1\n[mqtt.tls]\nzzzzzzzzzzzzzzzz = 1\n\
-                  [collect]\nzzzzzzzzzzzzzzzz = 1\n[outbox]\nzzzzzzzzzzzzzzzz = 1\n";
-    let lists: Vec<String> =
-        problems(absurd).iter().filter_map(|problem| problem.split("known here: ").nth(1).map(str::to_owned)).collect();
-    assert_eq!(lists.len(), 7, "{lists:#?}");
+                  source = \"/dev/video0\"\nzzzzzzzzzzzzzzzz = 1\n[mqtt]\nzzzzzzzzzzzzzzzz = 1\n[mqtt.tls]\n\
+                  zzzzzzzzzzzzzzzz = 1\n[collect]\nzzzzzzzzzzzzzzzz = 1\n[outbox]\nzzzzzzzzzzzzzzzz = 1\n\
+                  [home_assistant]\nzzzzzzzzzzzzzzzz = 1\n[[input]]\nid = \"i\"\nline = \"L\"\nzzzzzzzzzzzzzzzz = 1\n";
+    let line = "line = [[0.5, 0], [0.5, 1]]\ndirection = \"left\"";
+    let zone = "zone = [[0, 0], [1, 0], [1, 1]]";
+    let rules = [
+        "kind = \"alarm\"".to_owned(),
+        "kind = \"blind\"".to_owned(),
+        format!("kind = \"verdict\"\ntrigger = \"line\"\nparts = [\"a\"]\nfail = [\"b\"]\n{line}"),
+        "kind = \"verdict\"\ntrigger = \"command\"".to_owned(),
+        "kind = \"verdict\"\ntrigger = \"input\"\ninput = \"i\"".to_owned(),
+        "kind = \"verdict\"\ntrigger = \"time\"\nevery = 1".to_owned(),
+        format!("kind = \"count\"\n{line}"),
+        format!("kind = \"total\"\nprices = {{ a = \"1\" }}\ncurrency = \"EUR\"\n{zone}"),
+    ];
+    let rules = rules.iter().enumerate();
+    let rules = rules.map(|(at, keys)| format!("[[rule]]\nid = \"r{at}\"\n{keys}\nzzzzzzzzzzzzzzzz = 1\n"));
+    let rules: String = rules.collect();
+    let outputs = ["light\"", "gate\"\nrule = \"r3\"", "relay\""].iter().enumerate();
+    let outputs = outputs.map(|(at, keys)| {
+        format!("[[output]]\nid = \"o{at}\"\nline = \"L{at}\"\nkind = \"{keys}\nzzzzzzzzzzzzzzzz = 1\n")
+    });
+    let outputs: String = outputs.collect();
+    let lists: Vec<String> = problems(&format!("{absurd}{rules}{outputs}"))
+        .iter()
+        .filter_map(|problem| problem.split("known here: ").nth(1).map(str::to_owned))
+        .collect();
+    assert_eq!(lists.len(), 7 + 2 + 8 + 3, "{lists:#?}");
     for key in lists.iter().flat_map(|list| list.split(", ")) {
         let named = SHIPPED.lines().any(|line| {
             let line = line.trim_start_matches(['#', ' ']);
@@ -129,7 +154,7 @@ fn cameras_are_watched_for_blindness_and_files_are_not() {
     let file = refused("source = \"shots\"\nblind = [\"dark\"]");
     assert!(file.contains("leave the key out"), "{file}");
     let unknown = refused("source = \"/dev/video0\"\nblind = [\"dim\"]");
-    assert!(unknown.contains("\"dim\" is not one of dark, bright, covered, frozen, blurred"), "{unknown}");
+    assert!(unknown.contains("\"dim\" is not one of dark, bright, covered, frozen, blurred, moved"), "{unknown}");
 }
 
 #[test]
@@ -193,7 +218,12 @@ fn commands_are_off_unless_named() {
     assert_eq!(load("").unwrap().commands, []);
     assert_eq!(load("[mqtt]\ncommands = [\"resend\"]\n").unwrap().commands, [Verb::Resend]);
     let problems = problems("[mqtt]\ncommands = [\"format\"]\n");
-    assert_eq!(problems, ["andon.toml, line 2: [mqtt] commands: there is no command \"format\"; known: resend"]);
+    assert_eq!(
+        problems,
+        [
+            "andon.toml, line 2: [mqtt] commands: there is no command \"format\"; known: ack, shelve, reset, open, close, void, correct, snapshot, resend"
+        ]
+    );
 }
 
 #[test]
@@ -264,4 +294,19 @@ fn two_of_a_name_are_refused() {
     assert!(problems.iter().any(|problem| problem.contains("two models \"m\"")), "{problems:#?}");
     assert!(problems.iter().any(|problem| problem.contains("two cameras \"c\"")), "{problems:#?}");
     assert!(problems.iter().any(|problem| problem.contains("several models; name one")), "{problems:#?}");
+}
+
+#[test]
+fn what_is_too_much_for_one_box_is_refused() {
+    let camera = |n: usize| format!("[[camera]]\nid = \"c{n}\"\nsource = \"shots\"\n");
+    let rule = |n: usize| format!("[[rule]]\nid = \"r{n}\"\ncamera = \"c{}\"\nkind = \"blind\"\n", n % 60);
+    let text = |cameras, rules| {
+        let sections = (0..cameras).map(camera).chain((0..rules).map(rule)).collect::<String>();
+        format!("[model]\npath = \"m.onnx\"\n{sections}")
+    };
+    assert!(load(&text(60, 256)).is_ok());
+    let cameras = problems(&text(61, 0));
+    assert!(cameras.len() == 1 && cameras[0].contains("one camera too many"), "{cameras:?}");
+    let rules = problems(&text(60, 258));
+    assert!(rules.len() == 1 && rules[0].contains("at most 256"), "{rules:?}");
 }
