@@ -134,6 +134,14 @@ impl Settings {
             isa: None,
         }
     }
+
+    /// Has it tell what the model is less sure of, too, down to this confidence.
+    pub fn report_from(&mut self, least: f32) {
+        self.confidence = self.confidence.min(least);
+        for confidence in self.per_class.values_mut() {
+            *confidence = confidence.min(least);
+        }
+    }
 }
 
 /// Which model it is, for messages and records.
@@ -480,6 +488,16 @@ mod tests {
         let (metadata, outputs) = (BTreeMap::new(), [("output0", &[1, 8, 84][..])]);
         HeadSpec::resolve(&ModelFacts { metadata: &metadata, input: &[1, 3, 64, 64], outputs: &outputs }, &hints)
             .unwrap()
+    }
+
+    #[test]
+    fn what_is_reported_becomes_more_and_never_less() {
+        let mut settings = Settings::of("m.onnx");
+        settings.per_class.extend([("a".to_owned(), 0.6), ("b".to_owned(), 0.1)]);
+        settings.report_from(0.2);
+        assert_eq!((settings.confidence, settings.per_class["a"], settings.per_class["b"]), (0.2, 0.2, 0.1));
+        settings.report_from(0.9);
+        assert_eq!(settings.confidence, 0.2);
     }
 
     #[test]

@@ -3,10 +3,14 @@
 mod blindness;
 mod clock;
 mod demo;
+mod home;
+mod moving;
+mod orders;
 mod panic;
 mod preflight;
 mod refusal;
 mod reload;
+mod rules;
 mod secrets;
 mod soak;
 mod trouble;

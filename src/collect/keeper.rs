@@ -12,7 +12,7 @@ use crate::{
     frame::{Frame, PixelFormat},
     geometry::{BoxPx, Size},
     publish::clock::Reading,
-    vision::{Decoder, RgbImage, View},
+    vision::{Decoder, RgbImage, View, has_huffman_tables},
 };
 
 /// High enough that a model trained on the pictures learns nothing of their compression.
@@ -121,21 +121,6 @@ impl Keeper {
 /// itself goes with it.
 fn is_stored_as_it_is(frame: &Frame, view: &View) -> bool {
     frame.format == PixelFormat::Jpeg && *view == View::default() && has_huffman_tables(&frame.data)
-}
-
-/// Whether a JPEG brings its Huffman tables. The MJPEG of some cameras leaves them out, and not every program reads that
-/// as a file.
-fn has_huffman_tables(jpeg: &[u8]) -> bool {
-    const TABLES: u8 = 0xc4;
-    const SCAN: u8 = 0xda;
-    let mut rest = jpeg.get(2..).unwrap_or_default();
-    while let &[0xff, marker, high, low, ..] = rest {
-        if marker == TABLES || marker == SCAN {
-            return marker == TABLES;
-        }
-        rest = rest.get(2 + usize::from(u16::from_be_bytes([high, low]))..).unwrap_or_default();
-    }
-    false
 }
 
 /// The wall time of a moment to the millisecond, for file names: `20261122T094107112Z`.

@@ -8,13 +8,16 @@ use std::{
 };
 
 use anyhow::Context;
+use bytes::Bytes;
 use tokio::runtime::Runtime;
 
+use super::home::Announcer;
 use crate::{
     config::Config,
     publish::{
         clock::Reading,
-        commands, kept,
+        commands::{self, Obey},
+        kept,
         mqtt::{Client, Link, Publisher},
         outbox::{Handover, Outbox},
         wire::{DeviceState, Number, Wire},
@@ -33,12 +36,27 @@ pub(super) struct Connection {
     outbox: Outbox,
 }
 
+/// Who takes what comes in.
+#[derive(Clone)]
+pub(super) struct Ears {
+    /// Does what commands ask of rules and cameras.
+    pub(super) obey: Arc<dyn Obey>,
+    /// Answers Home Assistant.
+    pub(super) announcer: Announcer,
+}
+
 impl Connection {
-    /// Begins to connect, for ever; `simulated` keeps nothing beyond the process.
+    /// Begins to connect, for ever; `ears` take what comes in, and `simulated` keeps nothing beyond the process.
     ///
     /// # Errors
     /// Where the system refuses a thread.
-    pub(super) fn start(runtime: &Runtime, config: &Config, wire: &Wire, simulated: bool) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        runtime: &Runtime,
+        config: &Config,
+        wire: &Wire,
+        ears: &Ears,
+        simulated: bool,
+    ) -> anyhow::Result<Self> {
         let handover = Arc::new(Handover::default());
         let gaps = kept::gaps(wire.clone());
         let outbox = if simulated {
@@ -47,10 +65,11 @@ impl Connection {
             Outbox::start(config.outbox.clone(), handover, gaps)
         };
         let outbox = outbox.context("the outbox has no thread; raise the limit of tasks (TasksMax=)")?;
+        let greeting = ears.announcer.greeting(config);
         let will = wire.clone();
         let client = Client {
             outbox: Some(outbox.clone()),
-            subscription: commands::subscription(wire, &config.commands, &outbox),
+            subscription: commands::subscription(wire, &config.commands, &outbox, Arc::clone(&ears.obey), greeting),
             ..Client::with_will(move || will.will(&Reading::now()))
         };
         let publisher = Publisher::start(runtime.handle(), config.mqtt.clone(), client);
@@ -60,6 +79,11 @@ impl Connection {
     /// A handle to publish with.
     pub(super) fn publisher(&self) -> Publisher {
         self.publisher.clone()
+    }
+
+    /// What an earlier process noted under a key.
+    pub(super) fn note(&self, key: &str) -> Option<Bytes> {
+        self.outbox.note(key)
     }
 
     /// The outbox's signs of life.

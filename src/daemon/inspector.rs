@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     exchange::Exchange,
-    health::Facts,
+    health::{CameraState, Facts},
     pipeline::{Report, Reporter},
 };
 use crate::{
@@ -101,7 +101,7 @@ pub(super) fn run(detector: &mut Detector, work: &Inspector<'_>) {
         };
         let eye = &work.eyes[slot];
         let started = Instant::now();
-        let found = match detector.detect(&frame, &eye.view) {
+        let mut found = match detector.detect(&frame, &eye.view) {
             Ok(found) => found,
             Err(error) => {
                 lost[slot] += frame.dropped + 1;
@@ -121,7 +121,10 @@ pub(super) fn run(detector: &mut Detector, work: &Inspector<'_>) {
             (openings[slot], visibility[slot]) = (opening, Visibility::new(eye.checks));
         }
         let blindness = visibility[slot].look(detector.picture(), now);
-        eye.note(|facts| facts.good(blindness, now));
+        let sees = eye.note(|facts| {
+            facts.good(blindness, now);
+            facts.verdict(now).state == CameraState::Live
+        });
         frame.dropped += mem::take(&mut lost[slot]);
         let waited = started.saturating_duration_since(frame.captured_at);
         work.reporter.report(Report {
@@ -129,7 +132,8 @@ pub(super) fn run(detector: &mut Detector, work: &Inspector<'_>) {
             frame: &mut frame,
             model: detector.identity(),
             picture: detector.picture(),
-            found: &found,
+            sees,
+            found: &mut found,
             waited,
         });
     }

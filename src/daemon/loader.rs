@@ -2,8 +2,11 @@
 
 use anyhow::{Context, ensure};
 
-use super::preflight::Preflight;
-use crate::{config, detector::Detector};
+use super::{preflight::Preflight, stations::models_for_stations};
+use crate::{
+    config::{self, Config, Invalid},
+    detector::Detector,
+};
 
 /// Loads models, and remembers which have been tried.
 #[derive(Debug, Default)]
@@ -16,15 +19,17 @@ impl Loader {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub(super) fn load_all(&self, models: &[config::Model]) -> anyhow::Result<Vec<Detector>> {
-        models.iter().map(|model| self.load(model)).collect()
+    pub(super) fn load_all(&self, config: &Config) -> anyhow::Result<Vec<Detector>> {
+        (0..config.models.len()).map(|index| self.load(config, index)).collect()
     }
 
-    /// Tries a model, loads it, and runs it once.
+    /// Tries the model with this index, loads it as its cameras' stations need it, and runs it once.
     ///
     /// # Errors
-    /// Where it does not load or does not run, or makes no numbers; names it.
-    pub(super) fn load(&self, model: &config::Model) -> anyhow::Result<Detector> {
+    /// Where it does not load or does not run, or makes no numbers; names it. Where a rule asks for a class that it does not
+    /// know: [`Invalid`].
+    pub(super) fn load(&self, config: &Config, index: usize) -> anyhow::Result<Detector> {
+        let model = &models_for_stations(config)[index];
         let tried = self.preflight.pass(&model.detector)?;
         let detector = load(model)?;
         ensure!(
@@ -32,7 +37,8 @@ impl Loader {
             "model {}: the file was replaced while it was being loaded; try again",
             model.detector.model
         );
-        Ok(detector)
+        let unknown = config.unknown_classes(index, &detector.spec().names);
+        if unknown.is_empty() { Ok(detector) } else { Err(Invalid(unknown).into()) }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     health::{CameraState, Facts, Verdict},
     inspector::Vitals,
 };
-use crate::{config::Config, publish::wire};
+use crate::{config::Config, publish::wire, rules::Sight};
 
 /// How often to look: so late is a change of state noticed.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -35,7 +35,11 @@ pub(super) struct Lookout<'a> {
 struct Watched<'a> {
     id: &'a str,
     facts: &'a Mutex<Facts>,
+    /// Index of the model that looks at its pictures.
+    model: usize,
     said: Option<Said>,
+    /// How it was said to rules to be, and when.
+    sight: Option<(Sight, Instant)>,
     damaged_said: (u64, Instant),
 }
 
@@ -67,7 +71,14 @@ impl<'a> Lookout<'a> {
         let models = config.models.iter().zip(vitals);
         Self {
             cameras: cameras
-                .map(|(camera, facts)| Watched { id: &camera.id, facts, said: None, damaged_said: (0, now) })
+                .map(|(camera, facts)| Watched {
+                    id: &camera.id,
+                    facts,
+                    model: camera.model,
+                    said: None,
+                    sight: None,
+                    damaged_said: (0, now),
+                })
                 .collect(),
             detectors: models
                 .map(|(model, vitals)| Pulse { id: &model.id, vitals, seen: 0, at: now, trouble: None })
@@ -89,6 +100,29 @@ impl<'a> Lookout<'a> {
             pulse.look(now);
         }
         verdicts
+    }
+
+    /// Tells how cameras are, as far as rules care, by their indices, and whether that is news. A camera whose model does not
+    /// work sees nothing. To be called after a look.
+    pub(super) fn sights(&mut self, now: Instant, mut tell: impl FnMut(usize, &Sight, bool)) {
+        for (index, camera) in self.cameras.iter_mut().enumerate() {
+            let verdict = camera.facts().verdict(now);
+            let trouble = self.detectors[camera.model].trouble.as_ref();
+            let reason = match verdict.state {
+                CameraState::Live => trouble.cloned(),
+                _ => Some(verdict.reason.unwrap_or_default()),
+            };
+            let sight = Sight { sees: reason.is_none(), reason: reason.unwrap_or_default() };
+            let is_news = camera.sight.as_ref().is_none_or(|(said, at)| {
+                said.sees != sight.sees || *said != sight && now.duration_since(*at) >= REASON_EVERY
+            });
+            if is_news {
+                camera.sight = Some((sight, now));
+            }
+            if let Some((sight, _)) = &camera.sight {
+                tell(index, sight, is_news);
+            }
+        }
     }
 
     /// Why the detectors are not well.

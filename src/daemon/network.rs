@@ -12,7 +12,10 @@ use tokio::{
     time::sleep,
 };
 
-use super::{connection::Connection, pulse::Beat};
+use super::{
+    connection::{Connection, Ears},
+    pulse::Beat,
+};
 use crate::{
     config::Config,
     publish::{mqtt, wire::Wire},
@@ -34,6 +37,7 @@ pub(super) enum Order {
 pub(super) struct Network {
     runtime: Runtime,
     connection: Connection,
+    ears: Ears,
     /// Nothing is kept beyond the process.
     simulated: bool,
     orders: Receiver<Order>,
@@ -53,18 +57,24 @@ pub fn check_broker(config: &Config) -> anyhow::Result<()> {
 }
 
 impl Network {
-    /// Starts to connect, and to listen for signals; for SIGHUP where `reloads`, which else ends the process.
+    /// Starts to connect, with `ears` for what comes in, and to listen for signals; for SIGHUP where `reloads`, which else ends the process.
     ///
     /// # Errors
     /// Where the system refuses a thread or a signal handler.
-    pub(super) fn start(config: &Config, wire: &Wire, reloads: bool, simulated: bool) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        config: &Config,
+        wire: &Wire,
+        ears: Ears,
+        reloads: bool,
+        simulated: bool,
+    ) -> anyhow::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("network")
             .enable_all()
             .build()
             .context("the network thread cannot be started")?;
-        let connection = Connection::start(&runtime, config, wire, simulated)?;
+        let connection = Connection::start(&runtime, config, wire, &ears, simulated)?;
         let (sender, orders) = channel();
         let guard = runtime.enter();
         let terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
@@ -79,7 +89,7 @@ impl Network {
         }
         let beat = Beat::default();
         runtime.spawn(beat_on(beat.clone()));
-        Ok(Self { runtime, connection, simulated, orders, beat })
+        Ok(Self { runtime, connection, ears, simulated, orders, beat })
     }
 
     /// The way to the broker.
@@ -103,7 +113,7 @@ impl Network {
     /// Where the system refuses a thread.
     pub(super) fn reconnect(&mut self, before: &Wire, config: &Config, wire: &Wire) -> anyhow::Result<()> {
         self.connection.stop(&self.runtime, before);
-        self.connection = Connection::start(&self.runtime, config, wire, self.simulated)?;
+        self.connection = Connection::start(&self.runtime, config, wire, &self.ears, self.simulated)?;
         Ok(())
     }
 

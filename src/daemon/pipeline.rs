@@ -1,14 +1,11 @@
 //! Where the data plane and the network plane meet: what a detector found becomes a message.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use super::{
-    change,
-    presence::{Change, Presence},
-};
+use super::{change, post::Looked, stations::Crew};
 use crate::{
     config,
     detection::{Detection, Detections},
@@ -16,11 +13,11 @@ use crate::{
     format::json,
     frame::Frame,
     publish::{
-        Message,
         clock::Reading,
-        mqtt::{Link, Publisher, Refused},
-        wire::{EventKind, FrameFacts, ModelIdentity, Wire},
+        mqtt::{Link, Refused},
+        wire::{FrameFacts, ModelIdentity},
     },
+    rules::Sight,
     vision::RgbImage,
 };
 
@@ -35,8 +32,10 @@ pub struct Report<'a> {
     pub frame: &'a mut Frame,
     /// What the model saw of it: upright, only the region where there is one.
     pub picture: &'a RgbImage,
-    /// What was found in it.
-    pub found: &'a Detections,
+    /// Whether the camera was found to see with this frame.
+    pub sees: bool,
+    /// What was found in it, down to the confidence that the detector was asked for.
+    pub found: &'a mut Detections,
     /// From the capture of the frame to the beginning of the detection.
     pub waited: Duration,
 }
@@ -45,55 +44,26 @@ pub struct Report<'a> {
 pub trait Reporter: Send + Sync {
     /// One frame.
     fn report(&self, report: Report<'_>);
+
+    /// How the camera with this index is: said at the start, and when it changes.
+    fn sight(&self, camera: usize, sight: &Sight) {
+        let _ = (camera, sight);
+    }
 }
 
 /// Called with every frame that was looked at: the camera's id, the frame, and what was found in it.
 pub type Observer = dyn Fn(&str, &Frame, &Detections) + Send + Sync;
 
-/// A camera as others see it.
-pub(super) struct Seat {
-    /// Its id.
-    pub id: String,
-    told: Mutex<Told>,
-    events: Mutex<Events>,
-    /// Messages that could not be published, and when that was told.
-    refused: Mutex<(u64, Option<Instant>)>,
-}
-
-/// Messages that cannot be published are told so often at most.
-const REFUSED_EVERY: Duration = Duration::from_secs(60);
+/// What subscribers to single frames know of a camera.
+#[derive(Default)]
+pub(super) struct Seat(Mutex<Told>);
 
 impl Seat {
-    /// A camera of which nothing was told yet.
-    pub(super) fn new(id: &str) -> Self {
-        Self {
-            id: id.to_owned(),
-            told: Mutex::default(),
-            events: Mutex::new(Events::new(id)),
-            refused: Mutex::default(),
-        }
-    }
-
-    /// Counts a message that could not be published, and says so now and then.
-    fn refused(&self, error: &Refused) {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.0 += 1;
-        if refused.1.is_none_or(|said| said.elapsed() >= REFUSED_EVERY) {
-            refused.1 = Some(Instant::now());
-            log::warn!(
-                "camera \"{}\": detections not published: {}, the last: {error}; a higher confidence or a lower max_det \
-                 makes messages shorter",
-                self.id,
-                refused.0
-            );
-        }
-    }
-
     /// Whether this is something else than subscribers were told last; then it counts as told. Without a connection
     /// nobody is told anything.
     fn is_news(&self, items: &[Detection], link: &Link, dropped: u64) -> bool {
         let Link::Up { since } = *link else { return false };
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let heard = (told.connection, told.dropped) == (Some(since), dropped);
         if heard && !change::is_news(&told.items, items) {
             return false;
@@ -103,33 +73,16 @@ impl Seat {
     }
 }
 
-/// Publishes reports, and shows them to an observer.
+/// Gives reports to the stations, publishes what is left of them, and shows that to an observer.
 pub(super) struct MqttReporter {
-    /// Makes the messages.
-    pub wire: Wire,
-    /// Takes them.
-    pub publisher: Publisher,
-    /// The cameras, in the order of the configuration.
+    /// The cameras' stations, in the order of the configuration.
+    pub crew: Arc<Crew>,
+    /// What is known of each camera, in the same order.
     pub seats: Vec<Seat>,
     /// Which frames become a message.
     pub policy: config::Report,
     /// Watches along, in the demo.
     pub observer: Option<Box<Observer>>,
-}
-
-/// What becomes an event, and what events are called.
-struct Events {
-    presence: Presence,
-    /// Begins every name, so that names never come again after a restart.
-    prefix: String,
-    count: u64,
-}
-
-impl Events {
-    fn new(camera: &str) -> Self {
-        let started_at = Reading::now().timestamp.as_microsecond();
-        Self { presence: Presence::default(), prefix: format!("{camera}-{started_at:x}"), count: 0 }
-    }
 }
 
 /// What subscribers were told of a camera last.
@@ -144,61 +97,45 @@ struct Told {
 
 impl Reporter for MqttReporter {
     fn report(&self, report: Report<'_>) {
-        let seat = &self.seats[report.camera];
-        if let Some(observer) = &self.observer {
-            observer(&seat.id, report.frame, report.found);
-        }
-        let frame = FrameFacts {
-            seq: report.frame.seq,
-            size: report.found.size,
-            dropped: report.frame.dropped,
-            captured_at: report.frame.captured_at,
-            taken_at: report.frame.captured_at + report.waited,
+        let Report { camera, model, frame, sees, found, waited, .. } = report;
+        let Crew { voice, posts } = &*self.crew;
+        let post = &posts[camera];
+        let facts = FrameFacts {
+            seq: frame.seq,
+            size: found.size,
+            dropped: frame.dropped,
+            captured_at: frame.captured_at,
+            taken_at: frame.captured_at + waited,
         };
-        let model = ModelIdentity { name: report.model.name.clone(), sha256: report.model.sha256.clone() };
-        self.tell_events(seat, &frame, &model, report.found);
+        let model = ModelIdentity { name: model.name.clone(), sha256: model.sha256.clone() };
+        if !post.look(voice, Looked { facts: &facts, model: &model, frame, sees, found: &mut found.items }) {
+            return;
+        }
+        if let Some(observer) = &self.observer {
+            observer(&post.id, frame, found);
+        }
+        post.keep(frame);
         let publish = match self.policy {
             config::Report::All => true,
             config::Report::Changes => {
-                let dropped = self.publisher.counters().dropped_live;
-                seat.is_news(&report.found.items, &self.publisher.link(), dropped)
+                let dropped = voice.publisher.counters().dropped_live;
+                self.seats[camera].is_news(&found.items, &voice.publisher.link(), dropped)
             }
             config::Report::Events => false,
         };
         if publish {
-            let detections: Vec<_> = report.found.items.iter().map(json::detection).collect();
-            let now = Reading::now();
-            let message = self.wire.detections(&now, &seat.id, &frame, &model, &report.found.timing, &detections);
-            self.publish(seat, message);
+            let detections: Vec<_> = found.items.iter().map(json::detection).collect();
+            let message = voice.wire.detections(&Reading::now(), &post.id, &facts, &model, &found.timing, &detections);
+            match voice.publisher.publish(message) {
+                // The daemon is ending; this frame came too late.
+                Ok(()) | Err(Refused::Stopped) => {}
+                Err(error) => post.refused(&error),
+            }
         }
     }
-}
 
-impl MqttReporter {
-    /// What appeared, changed or left, whatever subscribers want to hear of single frames.
-    fn tell_events(&self, seat: &Seat, frame: &FrameFacts, model: &ModelIdentity, found: &Detections) {
-        let mut events = seat.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let Events { presence, prefix, count } = &mut *events;
-        presence.update(&found.items, |change, detection| {
-            *count += 1;
-            let kind = match change {
-                Change::Appeared => EventKind::Appeared,
-                Change::Changed => EventKind::Changed,
-                Change::Left => EventKind::Left,
-            };
-            let name = format!("{prefix}-{count}");
-            let item = json::detection(detection);
-            let message = self.wire.event(&Reading::now(), &seat.id, frame, model, (&name, kind), &item);
-            self.publish(seat, message);
-        });
-    }
-
-    fn publish(&self, seat: &Seat, message: Message) {
-        match self.publisher.publish(message) {
-            // The daemon is ending; this frame came too late.
-            Ok(()) | Err(Refused::Stopped) => {}
-            Err(error) => seat.refused(&error),
-        }
+    fn sight(&self, camera: usize, sight: &Sight) {
+        self.crew.see(camera, sight);
     }
 }
 
@@ -209,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_nobody_heard_stays_news() {
-        let seat = Seat::new("in");
+        let seat = Seat::default();
         let found =
             [Detection { class: 0, name: "a".into(), confidence: 0.9, geometry: Geometry::Image, track_id: None }];
         let first = Link::Up { since: Instant::now() };

@@ -16,7 +16,11 @@ use std::{
 use anyhow::{anyhow, ensure};
 
 use super::{NO_CAMERA, loader::Loader};
-use crate::{config::Config, detector::Detector, publish::wire::Wire};
+use crate::{
+    config::{Config, Model},
+    detector::Detector,
+    publish::wire::Wire,
+};
 
 /// Reads the configuration again.
 pub type Reread = dyn Fn() -> anyhow::Result<Config> + Send + Sync;
@@ -153,7 +157,7 @@ fn prepare(reread: &Reread, loader: &Loader, running: &Running) -> anyhow::Resul
     let _makes_topics = Wire::new(&config.prefix, &config.device, false)?;
     if !is_same_line(&running.config, &config) {
         let network = !is_same_network(&running.config, &config);
-        let detectors = loader.load_all(&config.models)?;
+        let detectors = loader.load_all(&config)?;
         return Ok(Prepared::Line(Box::new(NewLine { config, detectors, network })));
     }
     let mut next = Running { config, sha256: running.sha256.clone() };
@@ -162,7 +166,7 @@ fn prepare(reread: &Reread, loader: &Loader, running: &Running) -> anyhow::Resul
         // A file that cannot be read is another one: to load it says what is wrong.
         let same_file = new.detector.model.sha256().is_ok_and(|sha256| sha256 == running.sha256[index]);
         if old.detector != new.detector || !same_file {
-            let detector = loader.load(new)?;
+            let detector = loader.load(&next.config, index)?;
             next.sha256[index].clone_from(&detector.identity().sha256);
             detectors.push((index, detector));
         }
@@ -170,16 +174,20 @@ fn prepare(reread: &Reread, loader: &Loader, running: &Running) -> anyhow::Resul
     Ok(if detectors.is_empty() { Prepared::Nothing } else { Prepared::Models(Box::new(next), detectors) })
 }
 
-/// Whether two configurations differ at most in how and from which files models are loaded.
+/// Whether two configurations differ at most in how and from which files models are loaded, and what counts as a detection
+/// is the same: what follows things and judges them is told that when it begins.
 fn is_same_line(old: &Config, new: &Config) -> bool {
-    let same_models = old.models.iter().map(|model| &model.id).eq(new.models.iter().map(|model| &model.id));
+    let counts = |model: &Model| {
+        (model.id.clone(), model.detector.confidence, model.detector.per_class.clone(), model.detector.classes.clone())
+    };
+    let same_models = old.models.iter().map(counts).eq(new.models.iter().map(counts));
     same_models && Config { models: old.models.clone(), collect: old.collect, ..new.clone() } == *old
 }
 
 /// Whether the same device speaks to the same broker.
 fn is_same_network(old: &Config, new: &Config) -> bool {
-    let Config { cameras, models, report, collect, .. } = old.clone();
-    Config { cameras, models, report, collect, ..new.clone() } == *old
+    let Config { cameras, models, report, collect, inputs, outputs, .. } = old.clone();
+    Config { cameras, models, report, collect, inputs, outputs, ..new.clone() } == *old
 }
 
 #[cfg(test)]
@@ -198,10 +206,17 @@ mod tests {
     fn what_changed_decides_what_begins_anew() {
         let old = config(BEFORE);
         for (find, replace, same_line, same_network) in [
-            ("m.onnx\"", "n.onnx\"\nconfidence = 0.9", true, true),
+            ("m.onnx\"", "n.onnx\"\niou = 0.9", true, true),
+            ("m.onnx\"", "n.onnx\"\nconfidence = 0.9", false, true),
+            ("m.onnx\"", "m.onnx\"\nthresholds = { a = 0.9 }", false, true),
             ("[model]", "[collect]\nevery = 9\n[model]", true, true),
             ("[model]", "[model]\nid = \"other\"", false, true),
             ("\"shots\"", "\"shots\"\nloop = true", false, true),
+            ("\"shots\"", "\"shots\"\ntrack = true", false, true),
+            ("\"shots\"", "\"shots\"\n[[rule]]\nid = \"eyes\"\nkind = \"blind\"", false, true),
+            ("[mqtt]", "[[input]]\nid = \"barrier\"\nline = \"GPIO1\"\n[mqtt]", false, true),
+            ("[mqtt]", "[[output]]\nid = \"relay\"\nline = \"GPIO1\"\nkind = \"relay\"\n[mqtt]", false, true),
+            ("[mqtt]", "[home_assistant]\n[mqtt]", false, false),
             ("[mqtt]", "[mqtt]\npublish = \"changes\"", false, true),
             ("\"a\"", "\"b\"", false, false),
             ("[mqtt]", "[mqtt]\nprefix = \"hall\"", false, false),

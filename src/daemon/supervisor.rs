@@ -12,12 +12,14 @@ use std::{
 
 use super::{
     data_plane::DataPlane,
+    gpio::Gpio,
     health::{CameraState, Verdict},
     lookout::{LOOK_EVERY, Lookout, published},
     network::{Network, Order},
     pulse::Pulses,
     reload::{NewLine, Prepared, Reloader},
     state_dir::{self, StateDir},
+    stations::Crew,
     systemd::Systemd,
 };
 use crate::{
@@ -49,6 +51,9 @@ const MODEL_SILENT_TIMES: u32 = 5;
 /// Nothing on the network's thread may wait other than for the network.
 const NETWORK_SILENT_MAX: Duration = Duration::from_secs(20);
 
+/// Nothing waits long for a line of the box.
+const LINES_SILENT_MAX: Duration = Duration::from_secs(20);
+
 /// A disk that takes longer for one commit is said not to answer.
 const OUTBOX_SLOW_AFTER: Duration = Duration::from_secs(15);
 
@@ -79,6 +84,8 @@ pub(super) enum Over {
 pub(super) struct Desk<'a> {
     pub(super) wire: &'a Wire,
     pub(super) network: &'a Network,
+    pub(super) crew: &'a Crew,
+    pub(super) gpio: &'a Gpio,
     pub(super) systemd: &'a mut Systemd,
     pub(super) reloader: &'a mut Reloader,
 }
@@ -107,7 +114,7 @@ pub(super) struct Supervisor<'a> {
     state_dir: StateDir,
     /// Which parts hang.
     hanging: Vec<String>,
-    /// What is not well with the outbox and the commands.
+    /// What is not well with the outbox, the commands, the lines, and what stations know.
     troubles: Vec<String>,
     /// What was published of the device last.
     said: Option<Said>,
@@ -125,7 +132,7 @@ impl<'a> Supervisor<'a> {
             lookout: Lookout::new(config, &plane.facts, &plane.vitals, now),
             config,
             plane,
-            pulses: pulses(config, plane, desk.network, desk.systemd.watchdog(), now),
+            pulses: pulses(config, plane, &desk, now),
             publisher: desk.network.connection().publisher(),
             troubles: Vec::new(),
             started_at: now,
@@ -176,8 +183,14 @@ impl<'a> Supervisor<'a> {
             let state = published(*state);
             publish(&self.publisher, self.desk.wire.camera_status(&reading, camera, state, reason.as_deref(), *since));
         });
+        // Also where it is no news here: a frame may have told a station otherwise at the same moment.
+        self.lookout.sights(now, |camera, sight, _| self.desk.crew.see(camera, sight));
+        self.desk.crew.tick();
+        self.desk.gpio.looked_after();
         self.state_dir.look(now);
         self.troubles = self.desk.network.connection().troubles().collect();
+        self.troubles.extend(self.desk.gpio.troubles());
+        self.troubles.extend(self.desk.crew.troubles());
         if self.pulses.silence_of(OUTBOX) >= at_most(OUTBOX_SLOW_AFTER, self.desk.systemd.watchdog()) {
             self.troubles.push(OUTBOX_SLOW.to_owned());
         }
@@ -273,13 +286,8 @@ impl<'a> Supervisor<'a> {
 
 /// The parts of the daemon that have to show signs of life, and how long each may be silent: no longer than systemd waits,
 /// so that a hang is over a moment after that time, but where another process would wait as long.
-fn pulses<'a>(
-    config: &'a Config,
-    plane: &'a DataPlane,
-    network: &'a Network,
-    watchdog: Option<Duration>,
-    now: Instant,
-) -> Pulses<'a> {
+fn pulses<'a>(config: &'a Config, plane: &'a DataPlane, desk: &Desk<'a>, now: Instant) -> Pulses<'a> {
+    let (network, watchdog) = (desk.network, desk.systemd.watchdog());
     let mut pulses = Pulses::new(now);
     for (camera, beat) in config.cameras.iter().zip(&plane.beats) {
         let limit = match camera.capture.source {
@@ -290,6 +298,9 @@ fn pulses<'a>(
     }
     for ((model, vitals), tested) in config.models.iter().zip(&plane.vitals).zip(&plane.tested) {
         pulses.watch(model_part(&model.id), model_limit(*tested, watchdog), || vitals.progress());
+    }
+    for (part, beat) in desk.gpio.beats() {
+        pulses.watch(*part, at_most(LINES_SILENT_MAX, watchdog), || beat.count());
     }
     pulses.watch(OUTBOX, OUTBOX_SILENT_MAX, || network.connection().outbox_progress());
     let (beat, publisher) = (network.beat(), network.connection().publisher());

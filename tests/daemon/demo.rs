@@ -34,10 +34,19 @@ fn the_demo_needs_nothing() {
     let mut daemon = Daemon::of(child);
     let hint = stdout.find(|line| line.contains("mosquitto_sub")).unwrap();
     assert!(hint.contains("-t 'andon/demo/#'"), "{hint}");
+    let judged = mosquitto::is_installed().then(|| {
+        let port = hint.split("-p ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        Subscriber::at(port, "andon/demo/line/verdict/board")
+    });
     let lines: Vec<String> = stdout.by_ref().take_while(|line| !line.starts_with("── 10 boards:")).collect();
     let boards = lines.iter().filter(|line| line.starts_with("board ")).count();
     assert_eq!(boards, 10, "{lines:?}");
     assert!(lines.iter().any(|line| line.contains("found ")), "the bundled model finds defects: {lines:?}");
+    if let Some(judged) = judged {
+        let verdict = judged.wait_for(SOON, "a verdict", |heard| json(heard)["verdict"]["part"].as_u64() >= Some(5));
+        let verdict = &json(&verdict)["verdict"];
+        assert!(["pass", "fail"].contains(&verdict["verdict"].as_str().unwrap()), "{verdict}");
+    }
     daemon.signal("INT");
     assert_eq!(daemon.wait(), Some(0));
 }

@@ -73,6 +73,35 @@ fn check_says_ok_or_what_to_do_for_each_thing() {
     assert!(failed[0].contains("squares.onnx") && failed[1].contains("nowhere") && failed[2].contains("refused"));
 }
 
+#[test]
+fn a_class_that_the_model_does_not_know_is_told_with_its_rule() {
+    let line = Line::new(1, "");
+    let rule = "[[rule]]\nid = \"flaw\"\nkind = \"alarm\"\nclasses = [\"red\", \"grene\"]\n";
+    line.configure(1, "source = \"shots\"", rule);
+    let told = "[[rule]] \"flaw\" classes: the model has no class \"grene\"; did you mean \"green\"?";
+    let answer = line.dir.andon(&["run", "--config", "andon.toml"]).run();
+    let said = answer.stderr.lines().last().unwrap_or_default();
+    assert_eq!((answer.code, said), (Some(1), format!("error: {told}").as_str()), "{answer:?}");
+    let answer = line.dir.andon(&["check", "--offline", "--config", "andon.toml"]).run();
+    let failed: Vec<&str> = answer.stdout.lines().filter(|line| line.starts_with("FAIL")).collect();
+    assert_eq!((answer.code, failed), (Some(1), vec![format!("FAIL  configuration: {told}").as_str()]));
+    line.configure(1, "source = \"shots\"", &rule.replace("grene", "green"));
+    assert_eq!(line.dir.andon(&["check", "--offline", "--config", "andon.toml"]).run().code, Some(0));
+}
+
+/// Only the model that comes with andon is there to ask.
+#[test]
+fn the_example_with_the_bundled_model_asks_for_what_it_knows() {
+    let line = Line::new(1, "");
+    let bundled = concat!(env!("CARGO_MANIFEST_DIR"), "/models/bare-boards.onnx");
+    let example = include_str!("../../examples/pcb-reject-gate.toml");
+    let installed = "/usr/share/andon/bare-boards.onnx";
+    assert!(example.contains(installed));
+    line.dir.write("andon.toml", example.replace(installed, bundled));
+    let answer = line.dir.andon(&["check", "--offline", "--config", "andon.toml"]).run();
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+}
+
 /// A running daemon is not thrown out by a check under its configuration.
 #[test]
 fn check_leaves_a_running_daemon_alone() {

@@ -110,6 +110,11 @@ impl Mosquitto {
         Subscriber::spawn(command, self.port, filter)
     }
 
+    /// Listens to the topics of messages whose payloads are no text; they are left out.
+    pub(crate) fn subscribe_to_topics(&self, filter: &str) -> Subscriber {
+        Subscriber::spawn_with_format(Command::new("mosquitto_sub"), self.port, filter, "%r %q %t ")
+    }
+
     fn signal(&self, signal: &str) {
         let command = format!("kill {signal} {}", self.process.id());
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
@@ -186,8 +191,12 @@ impl Subscriber {
         Self::spawn(Command::new("mosquitto_sub"), port, filter)
     }
 
-    fn spawn(mut command: Command, port: u16, filter: &str) -> Self {
-        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-t", filter, "-F", "%r %q %t %p"]);
+    fn spawn(command: Command, port: u16, filter: &str) -> Self {
+        Self::spawn_with_format(command, port, filter, "%r %q %t %p")
+    }
+
+    fn spawn_with_format(mut command: Command, port: u16, filter: &str, format: &str) -> Self {
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-q", "1", "-t", filter, "-F", format]);
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
         let (sender, lines) = channel();

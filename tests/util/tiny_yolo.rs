@@ -34,13 +34,23 @@ pub struct TinyYolo {
     pub metadata: bool,
     /// Batch, height and width are names in the file, not numbers (Ultralytics: `dynamic=True`).
     pub symbolic: bool,
+    /// The side of the boxes that an end-to-end head gives, in cells: more than one where what moves from cell to cell is to
+    /// overlap with where it was.
+    pub box_cells: usize,
     /// Type of the numbers that go in, in `0..=255` for [`Elem::U8`], else in `0..=1`, and of those that come out.
     pub elem: Elem,
 }
 
 impl Default for TinyYolo {
     fn default() -> Self {
-        Self { input_size: [64, 64], head: Head::AnchorFree, metadata: true, symbolic: false, elem: Elem::F32 }
+        Self {
+            input_size: [64, 64],
+            head: Head::AnchorFree,
+            metadata: true,
+            symbolic: false,
+            box_cells: 1,
+            elem: Elem::F32,
+        }
     }
 }
 
@@ -68,7 +78,7 @@ pub fn tiny_yolo(options: TinyYolo) -> Vec<u8> {
         }
         Head::EndToEnd => {
             model.output("output0", out_elem, &[size("batch", 1), Dim::Fixed(MAX_DET as i64), Dim::Fixed(6)]);
-            end_to_end(&mut model, &centres, &scores)
+            end_to_end(&mut model, &centres, &scores, options.box_cells)
         }
     };
     model.node("Cast", &[&found], &["output0"], &[("to", Attr::Int(out_elem as i64))]);
@@ -142,8 +152,8 @@ fn anchor_free(model: &mut Model, centres: &str, scores: &str) -> String {
     model.node("Concat", &[centres, &sizes, &scores], &["found"], &[("axis", Attr::Int(1))])
 }
 
-fn end_to_end(model: &mut Model, centres: &str, scores: &str) -> String {
-    let half = model.floats("half_side", &[], &[CELL_PX as f32 / 2.0]);
+fn end_to_end(model: &mut Model, centres: &str, scores: &str, box_cells: usize) -> String {
+    let half = model.floats("half_side", &[], &[(box_cells * CELL_PX) as f32 / 2.0]);
     let low = model.node("Sub", &[centres, &half], &["low"], &[]);
     let high = model.node("Add", &[centres, &half], &["high"], &[]);
     let corners = model.node("Concat", &[&low, &high], &["corners"], &[("axis", Attr::Int(1))]);
