@@ -12,6 +12,7 @@ use andon::{
     daemon::{self, preflight::Preflight, state_dir},
     detector::Detector,
     frame::Frame,
+    outputs::{Chips, Lines},
     vision::{Decoder, RgbImage},
 };
 
@@ -46,14 +47,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     };
     list.line("configuration", Ok(about(&args.config, &config)))?;
     let preflight = Preflight::default();
-    for model in &config.models {
+    for (index, model) in config.models.iter().enumerate() {
+        let mut unknown = Vec::new();
         let loaded = preflight.pass(&model.detector).and_then(|_sha256| {
             let mut detector = Detector::load(&model.detector)?;
             let timing = detector.self_test()?;
             let classes = detector.spec().names.len();
+            unknown = config.unknown_classes(index, &detector.spec().names);
             Ok(format!("{}, {classes} classes, {:.0} ms an inference", model.detector.model, timing.inference_ms))
         });
         list.line(&format!("model \"{}\"", model.id), loaded.map_err(|error| format!("{error:#}")))?;
+        for problem in unknown {
+            list.line("configuration", Err(problem))?;
+        }
     }
     if config.cameras.is_empty() {
         list.line("cameras", Err(daemon::NO_CAMERA.to_owned()))?;
@@ -64,10 +70,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     Ok(if list.failed { Outcome::Failed } else { Outcome::Done })
 }
 
-/// Checks what may become right while the daemon runs: cameras, the broker, the state directory.
+/// Checks what may become right while the daemon runs: cameras, lines, the broker, the state directory.
 fn check_world(config: &Config, list: &mut List) -> anyhow::Result<()> {
     for camera in &config.cameras {
         list.line(&format!("camera \"{}\"", camera.id), first_frame(camera))?;
+    }
+    for input in &config.inputs {
+        list.line(&format!("input \"{}\"", input.id), Chips.look(&input.line).map_err(|trouble| trouble.to_string()))?;
+    }
+    for output in &config.outputs {
+        // What is wired to it may move: it is not driven.
+        list.line(
+            &format!("output \"{}\"", output.id),
+            Chips.look(&output.line).map_err(|trouble| trouble.to_string()),
+        )?;
     }
     let broker = format!("broker {}:{}", config.mqtt.host, config.mqtt.port);
     list.line(

@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     flag::register(SIGUSR1, Arc::clone(&asked)).context("the handler for SIGUSR1 cannot be set")?;
     let in_plant: Vec<detector::Settings> = config.models.iter().map(|model| model.detector.clone()).collect();
     for model in &mut config.models {
-        lower(&mut model.detector, config.collect.uncertain[0]);
+        model.detector.report_from(config.collect.uncertain[0]);
     }
     let detectors = daemon::load_detectors(&config)?;
     let collector = Arc::new(start(args, &config, &in_plant, &detectors)?);
@@ -105,14 +105,6 @@ impl Reporter for Desk {
             self.collector.ask();
         }
         self.collector.see(report.camera, report.frame, report.picture, report.found);
-    }
-}
-
-/// Makes the detector tell what the model is unsure of too.
-fn lower(settings: &mut detector::Settings, least: f32) {
-    settings.confidence = settings.confidence.min(least);
-    for confidence in settings.per_class.values_mut() {
-        *confidence = confidence.min(least);
     }
 }
 
@@ -206,16 +198,6 @@ fn bytes_text(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn detectors_are_lowered_to_the_band_and_never_raised() {
-        let mut settings = detector::Settings::of("m.onnx");
-        settings.per_class.extend([("a".to_owned(), 0.6), ("b".to_owned(), 0.1)]);
-        lower(&mut settings, 0.2);
-        assert_eq!((settings.confidence, settings.per_class["a"], settings.per_class["b"]), (0.2, 0.2, 0.1));
-        lower(&mut settings, 0.9);
-        assert_eq!(settings.confidence, 0.2);
-    }
 
     #[test]
     fn the_summary_names_every_reason_and_what_was_lost() {

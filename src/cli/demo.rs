@@ -14,12 +14,16 @@ use andon::{
     config::{Camera, Config, Model},
     daemon, detector,
     publish::broker,
+    rules,
     vision::{Checks, View},
 };
 use anyhow::Context;
 use score::Score;
 
 use super::{WrongUse, model::forced_isa};
+
+/// A defect of this confidence makes a board bad.
+const BAD_FROM: f32 = 0.5;
 
 /// Runs it until it is stopped.
 pub(super) fn run(model: Option<&Path>, source: Option<&SourceUri>) -> anyhow::Result<()> {
@@ -41,8 +45,16 @@ pub(super) fn run(model: Option<&Path>, source: Option<&SourceUri>) -> anyhow::R
     let settings = model.map_or_else(detector::Settings::bundled, detector::Settings::of);
     let detector = detector::Settings { isa: forced_isa(), ..settings };
     config.models = vec![Model { id: "demo".to_owned(), detector }];
-    config.cameras =
-        vec![Camera { id: "line".to_owned(), capture, view: View::default(), blind: Checks::none(), model: 0 }];
+    config.cameras = vec![Camera {
+        id: "line".to_owned(),
+        capture,
+        view: View::default(),
+        blind: Checks::none(),
+        model: 0,
+        track: None,
+        // Another model may find things that are no defects.
+        rules: if model.is_none() { vec![each_board()] } else { Vec::new() },
+    }];
     let hint = format!(
         "andon's demo publishes to a broker of its own. Watch from another terminal:\n  mosquitto_sub -h {} -p {} -t \
          'andon/demo/#' -v\nCtrl-C ends it.\n",
@@ -62,6 +74,20 @@ pub(super) fn run(model: Option<&Path>, source: Option<&SourceUri>) -> anyhow::R
             ..daemon::Options::default()
         },
     )
+}
+
+/// Each picture shows another board, and any defect makes it a bad one.
+fn each_board() -> rules::Settings {
+    let verdict = rules::VerdictSettings {
+        trigger: rules::Trigger::Picture,
+        fail: rules::Watch::default(),
+        confidence: BAD_FROM,
+        frames_min: 1,
+        fail_share: 0.5,
+        pass_share: 0.5,
+        reject_after: None,
+    };
+    rules::Settings { id: "board".to_owned(), kind: rules::Kind::Verdict(verdict) }
 }
 
 /// A line on stdout; a reader that went away is no reason to stop watching the line.

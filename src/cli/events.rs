@@ -9,6 +9,7 @@ use std::{
 
 use andon::{
     config::{Config, DEFAULT_PATH, SERVICE_OUTBOX},
+    format::message,
     store::{Row, history::History},
 };
 use anyhow::{Context, bail};
@@ -43,7 +44,7 @@ pub(super) struct Args {
 }
 
 const NOTES: &str = "\
-Times are UTC. The daemon may run meanwhile. What is shown goes back as far as [outbox] max_age and max_bytes allow.
+Times are UTC. The daemon may run meanwhile. --json shows all that a message says. What is shown goes back as far as [outbox] max_age and max_bytes allow.
 
 Examples:
   andon events --since 2h
@@ -57,13 +58,7 @@ const BODY_CHARS_MAX: usize = 2000;
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let path = match &args.db {
-        Some(path) => path.clone(),
-        None => existing(Config::load(&args.config)?.outbox.path),
-    };
-    if !path.exists() {
-        bail!("{}: there is no outbox yet; start the daemon, or name another file with --db", path.display());
-    }
+    let path = database(args.db.as_deref(), &args.config)?;
     let unreadable = || format!("{}: the outbox cannot be read", path.display());
     let interrupt = Interrupt::watch()?;
     let mut history = History::open(&path).with_context(unreadable)?;
@@ -84,6 +79,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Outcome> {
     }
     out.flush()?;
     Ok(Outcome::Done)
+}
+
+/// The file of the outbox: the one that is named, or that of a configuration.
+///
+/// # Errors
+/// Where there is none.
+pub(super) fn database(named: Option<&Path>, config: &Path) -> anyhow::Result<PathBuf> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => existing(Config::load(config)?.outbox.path),
+    };
+    if !path.exists() {
+        bail!("{}: there is no outbox yet; start the daemon, or name another file with --db", path.display());
+    }
+    Ok(path)
 }
 
 /// The service has a directory of its own, which the configuration does not name for whoever is not the service.
@@ -109,9 +119,15 @@ fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     (ago >= SignedDuration::ZERO).then(|| now.checked_sub(ago).ok()).flatten()
 }
 
-/// `2026-03-01T06:00:00.000Z first andon/line-1/infeed/alarm/jam {…}`.
+/// `2026-03-01T06:00:00.000Z first andon/line-1/infeed/alarm/jam normal, low: nothing for 3 s`; a message that has no such
+/// line stands there as it is.
 fn in_text(row: &Row) -> String {
     let entry = &row.entry;
+    let line = serde_json::from_slice(&entry.body).ok().as_ref().and_then(message::line);
+    if let Some(line) = line {
+        let line: String = line.chars().take(BODY_CHARS_MAX).collect();
+        return format!("{:.3} {:<6} {} {line}", entry.made_at, entry.class.name(), entry.topic);
+    }
     let body = match std::str::from_utf8(&entry.body) {
         Ok(text) if text.chars().all(|c| !c.is_control() || c.is_whitespace()) => {
             text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(BODY_CHARS_MAX).collect()
@@ -175,6 +191,9 @@ mod tests {
         let row = |entry: &Entry| Row { id: 1, epoch: 7, seq: 3, entry: entry.clone() };
         assert_eq!(in_text(&row(&entry)), "2026-03-01T06:00:00.500Z first  a/b {\"n\": 1, \"m\": 2}");
         assert_eq!(in_json(&row(&entry))["message"]["m"], 2);
+        entry.body = r#"{"event":{"kind":"line_crossed","name":"can","way":"in","track_id":7},"because":[]}"#.into();
+        assert_eq!(in_text(&row(&entry)), "2026-03-01T06:00:00.500Z first  a/b can crossed in, track 7");
+        assert_eq!(in_json(&row(&entry))["message"]["event"]["way"], "in");
         entry.body = vec![0xff, 0xd8].into();
         assert!(in_text(&row(&entry)).ends_with("a/b (2 bytes)"));
         assert_eq!(in_json(&row(&entry))["bytes"], 2);

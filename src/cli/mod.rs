@@ -11,6 +11,7 @@ mod demo;
 mod detect;
 mod devices;
 mod events;
+mod explain;
 mod inspect;
 mod interrupt;
 mod listen;
@@ -20,6 +21,8 @@ mod output;
 mod preflight;
 mod progress;
 mod quantize;
+mod record;
+mod replay;
 mod run;
 mod save;
 mod simulate;
@@ -58,6 +61,9 @@ enum Command {
     Devices(devices::Args),
     Listen(listen::Args),
     Events(events::Args),
+    Explain(explain::Args),
+    Record(record::Args),
+    Replay(replay::Args),
     Quantize(quantize::Args),
     #[command(hide = true)]
     Preflight(preflight::Args),
@@ -108,6 +114,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Devices(args) => devices::run(args),
         Command::Listen(args) => listen::run(args),
         Command::Events(args) => events::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Record(args) => record::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Preflight(args) => preflight::run(args),
     });

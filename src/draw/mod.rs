@@ -6,9 +6,11 @@
 mod canvas;
 pub mod chart;
 mod save;
+mod strip;
 mod text;
 
-pub use save::save;
+pub use save::{jpeg, save};
+pub use strip::{Shot, strip};
 
 use canvas::{Canvas, Rgb};
 use text::Font;

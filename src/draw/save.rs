@@ -26,6 +26,14 @@ pub fn save(picture: &RgbImage, path: &Path) -> anyhow::Result<()> {
     whole_file::write(path, &bytes)
 }
 
+/// A picture as the bytes of a JPEG file.
+///
+/// # Errors
+/// Where it has no pixels, or too many for that format.
+pub fn jpeg(picture: &RgbImage) -> ImageResult<Vec<u8>> {
+    encoded(picture, false)
+}
+
 fn encoded(picture: &RgbImage, png: bool) -> ImageResult<Vec<u8>> {
     let mut bytes = Vec::new();
     let RgbImage { width, height, ref data } = *picture;
