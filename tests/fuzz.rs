@@ -12,10 +12,11 @@ use andon::{
     engine::{Session, Settings},
     listen::{self, Checker},
     publish::{
-        command::{Command, Desk, RESEND_COUNT_MAX, Verb},
+        command::{Command, Desk, QUANTITY_MAX, RESEND_COUNT_MAX, Verb},
         mqtt::session::{self, Connect, Event, INCOMING_BYTES_MAX},
     },
     random::Rng,
+    rules::Order,
 };
 
 use crate::util::{
@@ -82,18 +83,31 @@ fn fuzzed_commands_are_taken_or_refused() {
         r#"{"topic":"andon/box/in/events","from":1,"to":900,"id":"a"}"#,
         r#"{"id":"listen-7","topic":"andon/box/in/verdict/size","epoch":1767225600,"from":99,"to":18446744073709551615}"#,
         r#"{"topic":["andon",{"box":null}],"from":1e3,"to":-0.5,"\u0000":true}"#,
+        r#"{"camera":"in","rule":"jam","seconds":600,"id":"b"}"#,
+        r#"{"rule":"till","external_id":"lot 7","expected":{"milk":2,"bread":1}}"#,
+        r#"{"rule":"till","name":"milk","quantity":1000000,"note":"broken"}"#,
     ];
     let bases = bases.map(|text| text.as_bytes().to_vec());
     let now = Instant::now();
     let count = fuzz("fuzzed_commands_are_taken_or_refused", &bases, |bytes| {
-        let mut desk = Desk::new("andon", "box", &Verb::ALL, now);
-        let asked = desk.take("andon/box/cmd/resend", bytes, false, now).expect("it is answered, whatever it says");
-        match asked.command {
-            Ok(Command::Resend(resend)) => {
-                assert!(resend.topic.starts_with("andon/box/") && resend.from >= 1 && resend.from <= resend.to);
-                assert!(resend.to - resend.from < RESEND_COUNT_MAX);
+        for verb in Verb::ALL {
+            let mut desk = Desk::new("andon", "box", &Verb::ALL, now);
+            let topic = format!("andon/box/cmd/{}", verb.name());
+            let asked = desk.take(&topic, bytes, false, now).expect("it is answered, whatever it says");
+            match asked.command {
+                Ok(Command::Resend(resend)) => {
+                    assert!(resend.topic.starts_with("andon/box/") && resend.from >= 1 && resend.from <= resend.to);
+                    assert!(resend.to - resend.from < RESEND_COUNT_MAX);
+                }
+                Ok(Command::Rule { rule, order, .. }) => {
+                    assert!((1..=200).contains(&rule.len()));
+                    if let Order::Void { quantity, .. } | Order::Correct { quantity, .. } = order {
+                        assert!((0..=QUANTITY_MAX).contains(&quantity));
+                    }
+                }
+                Ok(Command::Snapshot { camera }) => assert!(camera.is_none_or(|camera| !camera.is_empty())),
+                Err(refusal) => assert!(!refusal.to_string().is_empty()),
             }
-            Err(refusal) => assert!(!refusal.to_string().is_empty()),
         }
     });
     assert!(count > 100, "{count}");
@@ -170,7 +184,14 @@ fn fuzzed_configurations_are_taken_or_refused() {
     let small = "[device]\nid = \"box\"\n[model]\npath = \"m.onnx\"\nclasses = [\"a\", \"b\"]\nthresholds = { a = 0.5 }\n\
                  [[camera]]\nid = \"in\"\nsource = \"rtsp://u:p@cam/1\"\nroi = [1, 2, 3, 4]\nrotate = 90\nsize = \"640x480\"\n\
                  [mqtt]\nhost = \"h\"\nport = 0x10\ntls = { ca = \"ca\" }\n[collect]\nquota = \"2 GB\"\n";
-    let bases = [small.as_bytes().to_vec(), full.into_bytes(), include_bytes!("../andon.toml").to_vec()];
+    let examples = [
+        include_bytes!("../examples/andon-light.toml").to_vec(),
+        include_bytes!("../examples/bottle-counting.toml").to_vec(),
+        include_bytes!("../examples/pcb-reject-gate.toml").to_vec(),
+        include_bytes!("../examples/self-checkout.toml").to_vec(),
+    ];
+    let shipped = include_bytes!("../andon.toml").to_vec();
+    let bases = [&[small.as_bytes().to_vec(), full.into_bytes(), shipped][..], &examples].concat();
     let count = fuzz("fuzzed_configurations_are_taken_or_refused", &bases, |bytes| {
         let Ok(text) = str::from_utf8(bytes) else { return };
         if let Err(error) = Config::from_toml(text, "andon.toml", std::iter::empty()) {

@@ -127,6 +127,10 @@ fn the_package_has_all_that_belongs_to_it() {
         ("-rw-r--r--", "./usr/share/andon/bare-boards.onnx"),
         ("-rw-r--r--", "./usr/share/doc/andon/README.md"),
         ("-rw-r--r--", "./usr/share/doc/andon/copyright"),
+        ("-rw-r--r--", "./usr/share/doc/andon/examples/andon-light.toml"),
+        ("-rw-r--r--", "./usr/share/doc/andon/examples/bottle-counting.toml"),
+        ("-rw-r--r--", "./usr/share/doc/andon/examples/pcb-reject-gate.toml"),
+        ("-rw-r--r--", "./usr/share/doc/andon/examples/self-checkout.toml"),
         ("-rw-r--r--", "./usr/share/doc/andon/third-party.txt.gz"),
         ("-rw-r--r--", "./usr/share/man/man1/andon.1.gz"),
     ];
