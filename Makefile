@@ -74,6 +74,13 @@ corrupt: deps ## damaged JPEGs through a camera's source and the decoder (CORRUP
 	ANDON_CORRUPT_FRAMES=$(CORRUPT_FRAMES) ANDON_FUZZ_SECONDS=$(CORRUPT_SECONDS) \
 	  cargo test --locked --test main sources::corrupt -- --nocapture
 
+# Parts that `make parts` lets pass.
+PARTS := 10000
+
+.PHONY: parts
+parts: deps ## parts on a simulated belt that stops, goes and backs up, judged and counted, with restarts (PARTS=10000)
+	ANDON_PARTS=$(PARTS) cargo test --locked --lib station::simulation -- --nocapture --test-threads=1
+
 # Power cuts that `make power-cut` simulates.
 POWER_CUTS := 100000
 
@@ -88,12 +95,23 @@ power-cut: deps ## cut the power of the outbox POWER_CUTS=100000 times, fail its
 PEERS := target/peers
 PEERS_PYTHON := $(PEERS)/venv/bin/python
 
-# Installs Python packages for what is run by PEERS_PYTHON.
-define peers-venv
+# Installs Python packages in an environment of their own.
+define venv
 packaging/install python3 python3-venv
-python3 -m venv $(PEERS)/venv
-$(PEERS)/venv/bin/pip install -q $(1)
+python3 -m venv $(1)
+$(1)/bin/pip install -q $(2)
 endef
+
+# The same for what is run by PEERS_PYTHON.
+peers-venv = $(call venv,$(PEERS)/venv,$(1))
+
+# Of its own: Home Assistant wants other versions of packages than the peers do.
+HOME_ASSISTANT := target/home-assistant
+
+.PHONY: home-assistant
+home-assistant: ## show what a box announces to Home Assistant's own schemas and templates (downloads it)
+	$(call venv,$(HOME_ASSISTANT),homeassistant jsonschema)
+	$(HOME_ASSISTANT)/bin/python tests/home_assistant.py
 
 # The pictures of ASSETS.
 IMAGES = $(wildcard $(ASSETS)/data/images/*.jpg)
@@ -173,6 +191,13 @@ pipeline: ## estimate the cycles of the ARM kernels with models of their pipelin
 	@packaging/install llvm binutils-aarch64-linux-gnu
 	python3 tests/peers/pipeline.py --andon '$(ANDON)'
 
+# With BYTETRACK= a checkout of ifzhang/ByteTrack the original is asked as well as the package.
+.PHONY: tracks
+tracks: deps ## ask ByteTrack again how often things get another number in the scenes that the tests know (BYTETRACK=a checkout)
+	$(call peers-venv,'supervision<0.28' $(if $(BYTETRACK),scipy lap))
+	ANDON_SCENES_OUT=$(PEERS)/tracks cargo test --locked --test main the_scenes_are_written
+	$(PEERS_PYTHON) tests/track/reference.py $(PEERS)/tracks tests/golden/tracks.json $(if $(BYTETRACK),--original '$(BYTETRACK)')
+
 .PHONY: need-assets
 need-assets:
 	@test -n "$(ASSETS)" || { echo 'make: say ASSETS=a folder with models/ and data/images/' >&2; exit 2; }
@@ -233,6 +258,11 @@ vm-camera: deps ## run the tests of capture in a virtual machine with cameras (r
 	tests/vm/prepare
 	tests/vm/vm --systemd --seconds 1800 '$(CURDIR)' 'WEBCAM="tests/vm/webcam.py $(VM_PICTURES)" \
 	  sh tests/vm/camera.sh target/vm/tests'
+
+.PHONY: vm-gpio
+vm-gpio: deps ## drive a light, a gate and a relay in a virtual machine with a GPIO chip, and listen to a barrier (root makes its image)
+	tests/vm/prepare
+	tests/vm/vm --seconds 900 '$(CURDIR)' 'sh tests/vm/gpio.sh target/vm/andon target/vm/tiny.onnx'
 
 .PHONY: vm-deb
 vm-deb: deps ## install, use, upgrade, boot again and remove the package in a virtual machine: ARCH=amd64 or arm64 (root makes its image)
