@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::wait_until;
@@ -29,6 +30,8 @@ pub struct Heard {
     numbers: BTreeMap<(String, u64), u64>,
     /// and how many there are, as the device's last status says.
     stated: BTreeMap<(String, u64), u64>,
+    /// When that was published.
+    stated_at: Timestamp,
     /// What it found, with its kind.
     pub findings: Vec<Value>,
     /// The summary at the end.
@@ -74,10 +77,12 @@ impl Listener {
         self.heard.lock().unwrap().numbers.values().sum()
     }
 
-    /// Whether it has heard all that the device has said, as its last status has it.
-    pub fn is_complete(&self) -> bool {
+    /// Whether it has heard all that the device has said, as a status has it that is no older than `since`.
+    pub fn is_complete(&self, since: Timestamp) -> bool {
         let heard = self.heard.lock().unwrap();
-        !heard.stated.is_empty() && heard.stated.iter().all(|(key, seq)| heard.numbers.get(key) == Some(seq))
+        heard.stated_at >= since
+            && !heard.stated.is_empty()
+            && heard.stated.iter().all(|(key, seq)| heard.numbers.get(key) == Some(seq))
     }
 
     /// What it has not heard.
@@ -114,6 +119,7 @@ impl Heard {
         let (topic, message) = (value["topic"].as_str().unwrap(), &value["message"]);
         if let Some(topics) = message["topics"].as_object() {
             let number = |number: &Value| (number["epoch"].as_u64().unwrap(), number["seq"].as_u64().unwrap());
+            self.stated_at = message["published_at"].as_str().unwrap().parse().unwrap();
             self.stated = topics
                 .iter()
                 .map(|(topic, last)| (topic.clone(), number(last)))

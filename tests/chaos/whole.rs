@@ -7,6 +7,7 @@ use std::{
 };
 
 use andon::random::Rng;
+use jiff::Timestamp;
 
 use super::{knob, listener::Listener, wait_until};
 use crate::util::{
@@ -93,8 +94,9 @@ fn every_event_of_the_line_arrives_whoever_is_killed() {
     let took = begin.elapsed();
     // In front of a picture that stays the same, nothing is said that was not said before.
     drop(daemon);
+    let since = Timestamp::now();
     let calm = line.start("calm");
-    wait_until(Duration::from_secs(90), || listener.gaps(), || listener.is_complete());
+    wait_until(Duration::from_secs(90), || listener.gaps(), || listener.is_complete(since));
     drop(calm);
     let (code, heard) = listener.end();
     println!(
